@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0
+// Connection + facts → outcome, cause, evidence, fixes. Pure.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "timeline/timeline.h"
+
+namespace pathtrace {
+
+// Facts of the host that a cause may need, asked for only then. Each may be empty (replay,
+// or not permitted); an answer of std::nullopt is "can't be known".
+struct Facts {
+  // TCP or UDP sockets that listen on `port` in any namespace of this host.
+  std::function<std::optional<std::vector<Listener>>(const std::string& protocol, std::uint16_t port)>
+      listeners;
+};
+
+// Fills in trace.connection: outcome, error (errno), cause, fixes, netns, confidence, missing; and each
+// packet's outcome.
+void diagnose(ConnectionTrace& trace, const Facts& facts);
+
+}  // namespace pathtrace

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+// Walk events → rules. Keeps snapshots of the rulesets by namespace, table and generation,
+// read-only, and never uses one for a table that has changed since.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pathtrace/event.h"
+#include "timeline/observation.h"
+
+namespace pathtrace {
+
+// The kernel side's change counters (see struct pt_generation); implemented over BPF maps
+// by user/kernel, by a fake in tests.
+class Generations {
+ public:
+  Generations() = default;
+  Generations(const Generations&) = delete;
+  Generations& operator=(const Generations&) = delete;
+  virtual ~Generations() = default;
+  // Of a legacy table (struct xt_table address). Zeroes if it never changed.
+  virtual pt_generation legacy(std::uint64_t table) = 0;
+  // Of a namespace's nftables ruleset.
+  virtual pt_generation nftables(std::uint32_t netns_inode) = 0;
+};
+
+class Resolver {
+ public:
+  explicit Resolver(Generations& generations);
+  ~Resolver();
+  Resolver(Resolver&&) noexcept;
+  Resolver& operator=(Resolver&&) noexcept;
+
+  // Reads the rulesets of every namespace now, so that a rule removed later can still be
+  // named. Failures are not errors: a ruleset that can't be read is read when needed.
+  void preload();
+
+  // The rules a packet matched, checked before they are believed: for legacy tables the
+  // matched set must be a legal walk from the hook's entry that ends in the verdict the
+  // function returned. What can't be tied to a rule for certain names no rule and says why
+  // in Step::missing.
+  [[nodiscard]] WalkObservation resolve(const pt_legacy_walk& walk);
+  [[nodiscard]] WalkObservation resolve(const pt_nft_walk& walk);
+
+  // Which backends were seen in use in any namespace by preload() (for the readiness notice).
+  [[nodiscard]] std::vector<Backend> backends() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace pathtrace

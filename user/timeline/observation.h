@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+// What the timeline is made from: one kernel event, with its numbers already turned
+// into names (rules, interfaces, drop reasons). Pure data.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "pathtrace/event.h"
+#include "timeline/model.h"
+
+namespace pathtrace {
+
+// A packet's walk through one table (iptables) or one base chain (nftables).
+struct WalkObservation {
+  std::int64_t end_ns = 0;
+  Backend backend = Backend::nftables;
+  Family family = Family::ip;
+  std::string table;        // "" if not known
+  std::optional<Hook> hook;
+  Verdict verdict = Verdict::accept;  // accept, drop, queue or stolen, as the kernel returned it
+  // Rules and policy in the order in which they matched; offset_ns unset. Where the
+  // evidence was not conclusive: one step without chain and rule, with `missing` set.
+  std::vector<Step> steps;
+};
+
+// Netfilter answers this packet with a RST or an ICMP error.
+struct RejectObservation {
+  std::string with;  // "tcp-reset", "icmp-port-unreachable", "icmp6-adm-prohibited", ...
+};
+
+// TCP answers this packet with a RST.
+struct StackResetObservation {
+  bool has_socket = false;
+  std::uint32_t state = 0;            // TCP_* of the socket
+  std::optional<std::string> reason;  // sk_rst_reason's name, 6.10+
+};
+
+// A socket changed state, sent a RST of its own accord, accepted one, or sent again.
+// The flow's source is the socket's own address.
+struct SocketObservation {
+  enum class What { state_change, active_reset, received_reset, retransmit };
+  What what = What::state_change;
+  std::uint64_t sock = 0;
+  std::uint32_t old_state = 0;
+  std::uint32_t new_state = 0;
+  std::uint32_t error = 0;  // sk_err
+  std::optional<std::string> reason;
+};
+
+// A SYN reached a listening socket.
+struct ListenerSynObservation {
+  std::uint32_t backlog = 0;
+  std::uint32_t max_backlog = 0;
+  bool dropped = false;
+};
+
+// A packet was freed as a loss.
+struct DropObservation {
+  std::optional<std::string> reason;  // "NETFILTER_DROP"; none before 5.17
+  std::string where;                  // kernel function
+};
+
+struct Observation {
+  std::int64_t ts_ns = 0;  // CLOCK_REALTIME
+  std::uint64_t skb = 0;
+  std::uint64_t head = 0;
+  std::uint64_t parent = 0;
+  Netns netns;
+  std::uint32_t cpu = 0;
+  std::optional<std::string> iif;
+  std::optional<std::string> oif;
+  std::optional<Origin> origin;
+  std::optional<Hook> hook;
+  bool reversed = false;    // PT_FLAG_REVERSED
+  bool icmp_error = false;  // flow is the quoted packet's
+  pt_flow flow{};
+  std::variant<WalkObservation, RejectObservation, StackResetObservation, SocketObservation,
+               ListenerSynObservation, DropObservation>
+      detail;
+};
+
+}  // namespace pathtrace

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+// Observations → packets → connections. Pure: no I/O and no clock; the same input gives
+// the same output. Time advances only by the observations' own times and by advance().
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "timeline/model.h"
+#include "timeline/observation.h"
+
+namespace pathtrace {
+
+// A fact about a connection that isn't a packet's step: what sockets did, in order.
+struct SocketFact {
+  std::int64_t ts_ns = 0;
+  Netns netns;
+  bool at_client = false;  // the socket is the client's end
+  SocketObservation what;
+};
+
+// A RST or ICMP error and the packet it answers.
+struct Answer {
+  std::uint64_t packet = 0;                // id of the answered packet
+  std::optional<std::uint64_t> answer_packet;  // id of the RST or ICMP error, where it was seen
+  std::variant<RejectObservation, StackResetObservation> what;
+};
+
+struct ListenerFact {
+  std::int64_t ts_ns = 0;
+  std::uint64_t packet = 0;
+  Netns netns;
+  ListenerSynObservation what;
+};
+
+struct DropFact {
+  std::uint64_t packet = 0;
+  DropObservation what;
+};
+
+// Everything known of one connection when it is reported. `connection` has id, protocol,
+// client, server, netns, started_ns, ended_ns and packets set; outcome, cause and the rest are
+// the diagnosis's to fill in.
+struct ConnectionTrace {
+  Connection connection;
+  std::vector<Packet> packets;          // all so far, in time order
+  std::size_t new_packets_from = 0;     // packets[i], i >= this, were not reported before
+  std::vector<SocketFact> sockets;
+  std::vector<Answer> answers;
+  std::vector<ListenerFact> listeners;
+  std::vector<DropFact> drops;
+  bool final = false;                   // nothing more is expected of it
+  bool again = false;                   // it was reported before (established, now closed)
+  std::int64_t last_ns = 0;
+};
+
+struct TimelineSettings {
+  // After the last event of a packet or connection that looks decided, how long to wait
+  // for what belongs to it and comes later (the RST's own way out, the second FIN).
+  std::int64_t settle_ns = 50'000'000;
+  // A SYN that was dropped or got no answer: report after this long, without waiting for
+  // the client to give up (which takes 127 s).
+  std::int64_t unanswered_ns = 1'500'000'000;
+  // A connection that was reported and is silent is forgotten after this long.
+  std::int64_t forget_ns = 120'000'000'000;
+  // Events of several CPUs arrive out of order by at most this much.
+  std::int64_t reorder_ns = 5'000'000;
+};
+
+class Timeline {
+ public:
+  explicit Timeline(TimelineSettings settings = {});
+  ~Timeline();
+  Timeline(Timeline&&) noexcept;
+  Timeline& operator=(Timeline&&) noexcept;
+
+  void add(Observation observation);
+  // `now_ns` (CLOCK_REALTIME) has come: reports what is due.
+  void advance(std::int64_t now_ns);
+  // The trace is over: reports everything that was not.
+  void finish();
+  // The connections that became due, in order of their start; each is returned once.
+  [[nodiscard]] std::vector<ConnectionTrace> take();
+  // When advance() should be called next, if nothing else happens; 0 = no need.
+  [[nodiscard]] std::int64_t next_due_ns() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace pathtrace
