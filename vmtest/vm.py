@@ -1,0 +1,277 @@
+#!/usr/bin/python3
+"""Boots a test VM: one kernel of kernels.py under QEMU's software emulation, its root from initramfs.py.
+
+Runs a command in it, prints what it prints, returns its exit status:
+
+  python3 vmtest/vm.py --kernel 6.1 --run 'uname -r; bpftool prog'
+  python3 vmtest/vm.py --kernel latest --smp 2 --add build/release/pathtrace --add rules.nft:/root/rules.nft --run 'pathtrace -V'
+
+  --add HOSTPATH[:GUESTPATH]  a file, with its libraries if it is a program; programs without GUESTPATH go to /usr/local/bin,
+                              other files to /root, where the command starts. May be repeated.
+  --timeout SECONDS           120 unless told otherwise
+  --out DIR                   receives the console and what the command leaves in /artifacts
+  --count                     counting mode: guest time is guest instructions, for benchmarks
+
+In the guest, `. /test/lib.sh` brings the topologies: `topology_host` makes the namespaces c and h.
+Exit status: the command's; 120 if the kernel complained (BUG, WARNING, …) though the command passed; 124 timeout; 125 the VM was
+lost or never came up. The console of the last run is in build/vmtest/run/console.
+"""
+
+import argparse
+import dataclasses
+import os
+import re
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import Callable
+
+import initramfs
+import kernels
+
+# What the guest says to the host itself starts with this byte; see guest/init.
+CONTROL = b"\x1e"
+READY_WITHIN = 90  # seconds; a boot takes 2-4 on an idle machine
+ARTIFACTS_SIZE = 256 << 20  # a sparse file
+
+# Found in the kernel's log, these fail a run even where the test passed.
+SPLAT = re.compile(
+    r"(?:BUG: |WARNING: |KASAN: |UBSAN: |KFENCE|Oops|general protection fault|kernel BUG at|Kernel panic|double fault"
+    r"|soft lockup|hard LOCKUP|rcu.*(?:self-)?detected.*stall|suspicious RCU usage|INFO: task .* blocked for more than"
+    r"|refcount_t: |Call Trace:|possible recursive locking|circular locking|inconsistent lock state)"
+)
+
+
+@dataclasses.dataclass
+class Outcome:
+    """finished: the guest gave an exit status. timeout, lost (it died first), infrastructure (it never was ready)."""
+
+    verdict: str
+    status: int | None
+    seconds: float
+    splats: list[str]
+    why: str = ""
+
+
+def boot(
+    kernel: kernels.Kernel,
+    tested: initramfs.Archive,
+    out: Path,
+    *,
+    smp: int = 1,
+    timeout: float = 120,
+    silence: float = 0,
+    counting: bool = False,
+    on_control: Callable[[str], None] = lambda word: None,
+    on_output: Callable[[bytes], None] = lambda data: None,
+) -> Outcome:
+    """Boots and waits for the guest's exit. `out` is emptied, then holds console, output and the artifacts.
+
+    `timeout` is for the whole run, `silence` for the time without any output (0: no such bound).
+    """
+    for attempt in (1, 2):
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        outcome = _boot(kernel, tested, out, smp, timeout, silence, counting, on_control, on_output)
+        if outcome.verdict != "infrastructure":
+            break
+        if attempt == 1:
+            print(f"vm.py: {kernel.name} did not come up ({outcome.why}), once more", file=sys.stderr)
+    outcome.splats = splats(out)
+    return outcome
+
+
+def _boot(kernel, tested, out, smp, timeout, silence, counting, on_control, on_output) -> Outcome:
+    started = time.monotonic()
+    parts = initramfs.build(kernel, tested)
+    initrd = out / "initrd"
+    with open(initrd, "wb") as file:
+        for part in parts:
+            file.write(part.read_bytes())
+    parts[-1].unlink()
+    disk = out / "disk"
+    with open(disk, "wb") as file:
+        file.truncate(ARTIFACTS_SIZE)
+    # A session of its own: a Ctrl-C in the terminal is for us, and we end QEMU.
+    qemu = subprocess.Popen(
+        command(kernel, initrd, disk, out / "console", smp, counting),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=open(out / "qemu.err", "wb"), start_new_session=True,
+    )
+    reader = Reader(on_control, on_output, out / "output")
+    try:
+        verdict, why = watch(qemu, reader, started + timeout, silence)
+    finally:
+        stop(qemu)
+        reader.close()
+        initrd.unlink()
+    if verdict == "finished":
+        unpack(disk, out)
+    elif verdict in ("lost", "infrastructure"):
+        why = (last_line(out / "qemu.err") or last_line(out / "console") or why)[:300]
+    disk.unlink()
+    return Outcome(verdict, reader.status, time.monotonic() - started, [], why)
+
+
+def command(kernel, initrd: Path, disk: Path, console: Path, smp: int, counting: bool) -> list[str]:
+    # Without cx16=off, QEMU 7.2 spoils the flags of cmpxchg16b, and kernels from 6.5 on die of it in their allocator.
+    # Multi-threaded emulation of two CPUs hangs now and then, so two CPUs share a thread.
+    machine = ["-accel", "tcg" if smp == 1 else "tcg,thread=single", "-cpu", "max,cx16=off"]
+    if counting:
+        machine += ["-icount", "shift=0,sleep=off"]
+    elif os.environ.get("PATHTRACE_KVM") == "1":
+        machine = ["-accel", "kvm", "-cpu", "host"]
+    # panic=-1 and -no-reboot: a panic ends QEMU at once. loglevel=5: warnings and worse go to the console, all of it to dmesg.
+    arguments = "console=ttyS0 loglevel=5 panic=-1 oops=panic log_buf_len=4M net.ifnames=0 mitigations=off random.trust_cpu=on"
+    return [
+        "qemu-system-x86_64", *machine, "-smp", str(smp), "-m", "1024", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        "-kernel", str(kernel.image), "-initrd", str(initrd), "-append", arguments,
+        "-serial", f"file:{console}", "-serial", "stdio",
+        "-drive", f"file={disk},format=raw,if=virtio,cache=unsafe",
+    ]  # fmt: skip
+
+
+class Reader:
+    """Splits what comes over ttyS1 into the guest's words for the host and the output of the test."""
+
+    def __init__(self, on_control, on_output, log: Path):
+        self.on_control, self.on_output, self.log = on_control, on_output, open(log, "wb")
+        self.pending, self.ready, self.status = b"", False, None
+
+    def feed(self, data: bytes) -> None:
+        self.pending += data
+        while self.pending:
+            before, mark, after = self.pending.partition(CONTROL)
+            if before:
+                self.log.write(before)
+                self.on_output(before)
+            self.pending = mark + after
+            if not mark or b"\n" not in after:
+                return
+            line, _, self.pending = after.partition(b"\n")
+            self.control(line.decode(errors="replace"))
+
+    def control(self, line: str) -> None:
+        word, _, rest = line.partition(" ")
+        if word == "READY":
+            self.ready = True
+        elif word == "EXIT":
+            self.status = int(rest)
+        else:
+            self.on_control(line)
+
+    def close(self) -> None:
+        self.log.close()
+
+
+def watch(qemu: subprocess.Popen, reader: Reader, deadline: float, silence: float) -> tuple[str, str]:
+    ready_by = time.monotonic() + READY_WITHIN
+    heard = time.monotonic()
+    with selectors.DefaultSelector() as selector:
+        selector.register(qemu.stdout, selectors.EVENT_READ)
+        while reader.status is None:
+            now = time.monotonic()
+            if not reader.ready and now > ready_by:
+                return "infrastructure", f"not ready within {READY_WITHIN} s"
+            if now > deadline:
+                return "timeout", "no end within the time given"
+            if silence and reader.ready and now > heard + silence:
+                return "timeout", f"no sign of life for {silence:.0f} s"
+            if not selector.select(timeout=0.5):
+                continue
+            data = os.read(qemu.stdout.fileno(), 65536)
+            if not data:
+                return ("lost", "QEMU ended without an exit line") if reader.ready else ("infrastructure", "QEMU ended")
+            heard = time.monotonic()
+            reader.feed(data)
+    return "finished", ""
+
+
+def stop(qemu: subprocess.Popen) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if qemu.poll() is None:
+            qemu.send_signal(number)
+            try:
+                qemu.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                continue
+    qemu.stdout.close()
+
+
+def unpack(disk: Path, out: Path) -> None:
+    """Regular files only, below `out` whatever the names say."""
+    with tarfile.open(disk) as tar:
+        for member in tar:
+            target = (out / member.name).resolve()
+            if member.isfile() and target.is_relative_to(out.resolve()):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(tar.extractfile(member).read())
+
+
+def splats(out: Path) -> list[str]:
+    """The kernel's complaints, each with the lines after it."""
+    log = out / "dmesg" if (out / "dmesg").exists() else out / "console"
+    return find_splats(log.read_text(errors="replace") if log.exists() else "")
+
+
+def find_splats(log: str) -> list[str]:
+    lines = log.splitlines()
+    found, skip_to = [], 0
+    for number, line in enumerate(lines):
+        if number >= skip_to and SPLAT.search(line):
+            found.append("\n".join(lines[number : number + 30]))
+            skip_to = number + 30
+    return found
+
+
+def last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def added(text: str) -> tuple[str, Path]:
+    host, _, guest = text.partition(":")
+    source = Path(host)
+    if not source.is_file():
+        raise SystemExit(f"vm.py: no file {host}")
+    return guest or (f"/usr/local/bin/{source.name}" if os.access(source, os.X_OK) else f"/root/{source.name}"), source
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kernel", default="6.1", metavar="NAME")
+    parser.add_argument("--smp", type=int, default=1, metavar="N")
+    parser.add_argument("--run", required=True, metavar="COMMAND")
+    parser.add_argument("--add", action="append", default=[], metavar="HOSTPATH[:GUESTPATH]")
+    parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS")
+    parser.add_argument("--out", type=Path, default=initramfs.BUILD / "run", metavar="DIR")
+    parser.add_argument("--count", action="store_true")
+    options = parser.parse_args()
+
+    def show(data: bytes) -> None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    try:
+        kernel = kernels.find(options.kernel)
+        tested = initramfs.tested_part(dict(map(added, options.add)), {"test/main": options.run.encode() + b"\n"})
+        outcome = boot(
+            kernel, tested, options.out, smp=options.smp, timeout=options.timeout, counting=options.count, on_output=show
+        )
+    except (kernels.KernelError, initramfs.InitramfsError) as error:
+        print(f"vm.py: {error}", file=sys.stderr)
+        return 125
+    for splat in outcome.splats:
+        print(f"vm.py: the kernel complained:\n{splat}", file=sys.stderr)
+    if outcome.verdict != "finished":
+        print(f"vm.py: {outcome.verdict}: {outcome.why} (console: {options.out}/console)", file=sys.stderr)
+        return 124 if outcome.verdict == "timeout" else 125
+    return outcome.status or (120 if outcome.splats else 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
