@@ -103,6 +103,7 @@ struct Listener {
   Netns netns;
   std::optional<std::uint32_t> backlog;      // connections waiting for accept()
   std::optional<std::uint32_t> max_backlog;
+  bool v6only = false;  // bound to an IPv6 address and doesn't serve IPv4 through it; not in JSON
 
   bool operator==(const Listener&) const = default;
 };
@@ -154,6 +155,7 @@ struct Connection {
 };
 
 enum class ProbeState { attached, unavailable };
+PATHTRACE_WORDS(ProbeState, "attached", "unavailable");
 
 struct ProbeStatus {
   std::string name;
