@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 # The root has /bin, /sbin, /lib and /lib64 as links into /usr, as Debian does. A directory entry of that name in a later part would
 # replace the link, so every path is written as its /usr one.
@@ -29,14 +30,17 @@ class Archive:
     def device(self, path: str, major: int, minor: int) -> None:
         self._put(path, stat.S_IFCHR | 0o600, b"", (major, minor))
 
-    def write(self, path: Path) -> None:
+    def write(self, out: BinaryIO) -> None:
+        for number, name in enumerate(sorted(self.entries), start=1):
+            mode, data, device = self.entries[name]
+            out.write(_record(name, number, mode, data, device))
+        out.write(_record("TRAILER!!!", 0, 0, b"", (0, 0)))
+        out.write(b"\0" * (-out.tell() % 512))
+
+    def save(self, path: Path) -> None:
         partial = path.with_name(path.name + ".partial")
         with open(partial, "wb") as out:
-            for number, name in enumerate(sorted(self.entries), start=1):
-                mode, data, device = self.entries[name]
-                out.write(_record(name, number, mode, data, device))
-            out.write(_record("TRAILER!!!", 0, 0, b"", (0, 0)))
-            out.write(b"\0" * (-out.tell() % 512))
+            self.write(out)
         partial.rename(path)
 
     def _put(self, path: str, mode: int, data: bytes, device: tuple[int, int] = (0, 0)) -> None:

@@ -7,6 +7,7 @@
 Parts are cached by what goes into them; only the last changes from run to run.
 """
 
+import fcntl
 import hashlib
 import lzma
 import os
@@ -60,13 +61,14 @@ class InitramfsError(Exception):
     pass
 
 
-def build(kernel: Kernel, tested: Archive) -> list[Path]:
-    """The parts to boot that kernel with; the caller concatenates them."""
+def build(kernel: Kernel, tested: Archive, initrd: Path) -> None:
     parts = BUILD / "parts"
     parts.mkdir(parents=True, exist_ok=True)
-    path = parts / f"tested-{os.getpid()}.cpio"
-    tested.write(path)
-    return [base_part(parts), modules_part(parts, kernel), path]
+    with open(parts / "lock", "w") as lock, open(initrd, "wb") as file:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several runs may share the folder
+        for part in (base_part(parts), modules_part(parts, kernel)):
+            file.write(part.read_bytes())
+        tested.write(file)
 
 
 # Base
@@ -114,7 +116,7 @@ def base_part(parts: Path) -> Path:
     for plugin in plugins:
         program(root, plugin, str(plugin))
     discard_old(parts, "base")
-    root.write(path)
+    root.save(path)
     return path
 
 
@@ -159,7 +161,7 @@ def modules_part(parts: Path, kernel: Kernel) -> Path:
         if source.is_file():
             root.copy(source, str(source.relative_to(work)))
     discard_old(parts, f"modules-{kernel.release}_")
-    root.write(path)
+    root.save(path)
     shutil.rmtree(work)
     return path
 

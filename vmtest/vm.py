@@ -14,11 +14,12 @@ Runs a command in it, prints what it prints, returns its exit status:
 
 In the guest, `. /test/lib.sh` brings the topologies: `topology_host` makes the namespaces c and h.
 Exit status: the command's; 120 if the kernel complained (BUG, WARNING, …) though the command passed; 124 timeout; 125 the VM was
-lost or never came up. The console of the last run is in build/vmtest/run/console.
+lost or never came up; then the console stays in build/vmtest/run/.
 """
 
 import argparse
 import dataclasses
+import io
 import os
 import re
 import selectors
@@ -63,6 +64,7 @@ def boot(
     tested: initramfs.Archive,
     out: Path,
     *,
+    artifacts: Path | None = None,
     smp: int = 1,
     timeout: float = 120,
     silence: float = 0,
@@ -70,30 +72,26 @@ def boot(
     on_control: Callable[[str], None] = lambda word: None,
     on_output: Callable[[bytes], None] = lambda data: None,
 ) -> Outcome:
-    """Boots and waits for the guest's exit. `out` is emptied, then holds console, output and the artifacts.
+    """Boots and waits for the guest's exit. `out` is emptied, then holds console, output and, unless told where else, the artifacts.
 
     `timeout` is for the whole run, `silence` for the time without any output (0: no such bound).
     """
     for attempt in (1, 2):
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
-        outcome = _boot(kernel, tested, out, smp, timeout, silence, counting, on_control, on_output)
+        outcome = _boot(kernel, tested, out, artifacts or out, smp, timeout, silence, counting, on_control, on_output)
         if outcome.verdict != "infrastructure":
             break
         if attempt == 1:
             print(f"vm.py: {kernel.name} did not come up ({outcome.why}), once more", file=sys.stderr)
-    outcome.splats = splats(out)
+    outcome.splats = find_splats((out / "console").read_text(errors="replace"))
     return outcome
 
 
-def _boot(kernel, tested, out, smp, timeout, silence, counting, on_control, on_output) -> Outcome:
+def _boot(kernel, tested, out, artifacts, smp, timeout, silence, counting, on_control, on_output) -> Outcome:
     started = time.monotonic()
-    parts = initramfs.build(kernel, tested)
     initrd = out / "initrd"
-    with open(initrd, "wb") as file:
-        for part in parts:
-            file.write(part.read_bytes())
-    parts[-1].unlink()
+    initramfs.build(kernel, tested, initrd)
     disk = out / "disk"
     with open(disk, "wb") as file:
         file.truncate(ARTIFACTS_SIZE)
@@ -102,16 +100,14 @@ def _boot(kernel, tested, out, smp, timeout, silence, counting, on_control, on_o
         command(kernel, initrd, disk, out / "console", smp, counting),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=open(out / "qemu.err", "wb"), start_new_session=True,
     )
-    reader = Reader(on_control, on_output, out / "output")
+    reader = Reader(on_control, on_output, out / "output", lambda offset, size: unpack(disk, offset, size, artifacts))
     try:
         verdict, why = watch(qemu, reader, started + timeout, silence)
     finally:
         stop(qemu)
         reader.close()
         initrd.unlink()
-    if verdict == "finished":
-        unpack(disk, out)
-    elif verdict in ("lost", "infrastructure"):
+    if verdict in ("lost", "infrastructure"):
         why = (last_line(out / "qemu.err") or last_line(out / "console") or why)[:300]
     disk.unlink()
     return Outcome(verdict, reader.status, time.monotonic() - started, [], why)
@@ -138,8 +134,8 @@ def command(kernel, initrd: Path, disk: Path, console: Path, smp: int, counting:
 class Reader:
     """Splits what comes over ttyS1 into the guest's words for the host and the output of the test."""
 
-    def __init__(self, on_control, on_output, log: Path):
-        self.on_control, self.on_output, self.log = on_control, on_output, open(log, "wb")
+    def __init__(self, on_control, on_output, log: Path, on_saved: Callable[[int, int], None]):
+        self.on_control, self.on_output, self.on_saved, self.log = on_control, on_output, on_saved, open(log, "wb")
         self.pending, self.ready, self.status = b"", False, None
 
     def feed(self, data: bytes) -> None:
@@ -161,6 +157,8 @@ class Reader:
             self.ready = True
         elif word == "EXIT":
             self.status = int(rest)
+        elif word == "SAVED":
+            self.on_saved(*map(int, rest.split()))
         else:
             self.on_control(line)
 
@@ -202,9 +200,12 @@ def stop(qemu: subprocess.Popen) -> None:
     qemu.stdout.close()
 
 
-def unpack(disk: Path, out: Path) -> None:
-    """Regular files only, below `out` whatever the names say."""
-    with tarfile.open(disk) as tar:
+def unpack(disk: Path, offset: int, size: int, out: Path) -> None:
+    """One tar of the raw disk. Regular files only, below `out` whatever the names say."""
+    with open(disk, "rb") as file:
+        file.seek(offset)
+        data = file.read(size)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         for member in tar:
             target = (out / member.name).resolve()
             if member.isfile() and target.is_relative_to(out.resolve()):
@@ -212,13 +213,8 @@ def unpack(disk: Path, out: Path) -> None:
                 target.write_bytes(tar.extractfile(member).read())
 
 
-def splats(out: Path) -> list[str]:
-    """The kernel's complaints, each with the lines after it."""
-    log = out / "dmesg" if (out / "dmesg").exists() else out / "console"
-    return find_splats(log.read_text(errors="replace") if log.exists() else "")
-
-
 def find_splats(log: str) -> list[str]:
+    """The kernel's complaints, each with the lines after it."""
     lines = log.splitlines()
     found, skip_to = [], 0
     for number, line in enumerate(lines):
@@ -248,7 +244,7 @@ def main() -> int:
     parser.add_argument("--run", required=True, metavar="COMMAND")
     parser.add_argument("--add", action="append", default=[], metavar="HOSTPATH[:GUESTPATH]")
     parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS")
-    parser.add_argument("--out", type=Path, default=initramfs.BUILD / "run", metavar="DIR")
+    parser.add_argument("--out", type=Path, metavar="DIR")
     parser.add_argument("--count", action="store_true")
     options = parser.parse_args()
 
@@ -256,11 +252,12 @@ def main() -> int:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
+    out = options.out or initramfs.BUILD / "run" / str(os.getpid())
     try:
         kernel = kernels.find(options.kernel)
         tested = initramfs.tested_part(dict(map(added, options.add)), {"test/main": options.run.encode() + b"\n"})
         outcome = boot(
-            kernel, tested, options.out, smp=options.smp, timeout=options.timeout, counting=options.count, on_output=show
+            kernel, tested, out, smp=options.smp, timeout=options.timeout, counting=options.count, on_output=show
         )
     except (kernels.KernelError, initramfs.InitramfsError) as error:
         print(f"vm.py: {error}", file=sys.stderr)
@@ -268,8 +265,10 @@ def main() -> int:
     for splat in outcome.splats:
         print(f"vm.py: the kernel complained:\n{splat}", file=sys.stderr)
     if outcome.verdict != "finished":
-        print(f"vm.py: {outcome.verdict}: {outcome.why} (console: {options.out}/console)", file=sys.stderr)
+        print(f"vm.py: {outcome.verdict}: {outcome.why} (console: {out}/console)", file=sys.stderr)
         return 124 if outcome.verdict == "timeout" else 125
+    if not options.out:
+        shutil.rmtree(out)
     return outcome.status or (120 if outcome.splats else 0)
 
 

@@ -1,0 +1,133 @@
+"""Judges one variant by what it left in its folder. Every check gives a list of problems in words; none means it passed."""
+
+import difflib
+import functools
+import json
+import re
+from pathlib import Path
+
+import expect
+import scenario
+from vm import find_splats
+
+SCHEMA = Path(__file__).resolve().parent.parent / "docs" / "event.schema.json"
+KILLED = {"KILL": 137, "TERM": 143}
+
+
+def judge(variant: scenario.Variant, folder: Path, guest_status: int) -> list[str]:
+    if guest_status == 99:
+        return ["the set-up failed"]
+    if guest_status != 0:
+        return [f"the script in the guest ended with status {guest_status}" + (" (150 s were up)" if guest_status == 137 else "")]
+    problems = read(folder / "problems").splitlines()
+    problems += wrong_steps(variant, folder)
+    problems += wrong_status(variant, folder)
+    lines, broken = json_lines(read(folder / "stdout.jsonl"), killed="KILL" in kills(variant))
+    problems += broken
+    problems += against_schema(lines)
+    problems += expect.unmet(variant.get("expect", []), variant.get("refuse", []), lines)
+    problems += wrong_text(variant, folder)
+    problems += changed_state(variant, folder)
+    problems += [f"the kernel complained:\n{splat}" for splat in find_splats(read(folder / "dmesg"))]
+    return problems
+
+
+def read(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+def kills(variant: scenario.Variant) -> list[str]:
+    return [step["kill"] for step in variant.traffic if "kill" in step]
+
+
+def wrong_steps(variant: scenario.Variant, folder: Path) -> list[str]:
+    """What each connect said, and the status of each run."""
+    said = dict(line.split(" ", 1) for line in read(folder / "steps").splitlines())
+    problems = []
+    for number, step in enumerate(variant.steps()):
+        match scenario.kind(step):
+            case "connect":
+                wanted = " ".join([step.get("errno", "ok")] * step.get("count", 1))
+            case "run":
+                wanted = str(step.get("status", 0))
+            case _:
+                continue
+        got = said.get(str(number), "nothing").strip()
+        if got != wanted:
+            problems.append(f"step {number} ({expect.compact(step, 200)}) said {got}, expected {wanted}")
+            problems += [f"     {line}" for line in read(folder / f"step-{number}.out").splitlines()[-5:]]
+    return problems
+
+
+def wrong_status(variant: scenario.Variant, folder: Path) -> list[str]:
+    wanted = variant.get("status", next((KILLED[name] for name in kills(variant) if name == "KILL"), 0))
+    got = read(folder / "status").strip()
+    problems = [] if got == str(wanted) else [f"pathtrace ended with status {got or '(none)'}, expected {wanted}"]
+    replayed = read(folder / "text.status").strip()
+    if replayed != "0":
+        problems.append(f"pathtrace -r ended with status {replayed or '(none)'}: {read(folder / 'text.err').strip()[-300:]}")
+    return problems
+
+
+def json_lines(text: str, killed: bool) -> tuple[list[dict], list[str]]:
+    lines, problems = [], []
+    if not text:
+        return [], ["pathtrace printed nothing"]
+    whole, _, rest = text.rpartition("\n")
+    if rest and not killed:  # kill -9 may cut the last line short
+        problems.append(f"the last line has no end: {rest[-200:]}")
+    for number, line in enumerate(whole.split("\n") if whole else [], start=1):
+        try:
+            lines.append(json.loads(line))
+        except ValueError as error:
+            problems.append(f"line {number} is no JSON: {error}: {line[:200]}")
+    return lines, problems
+
+
+@functools.cache
+def validator():
+    import jsonschema  # not needed to run a single command in a VM
+
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema.validators.validator_for(schema).check_schema(schema)
+    return jsonschema.validators.validator_for(schema)(schema)
+
+
+def against_schema(lines: list[dict]) -> list[str]:
+    if not SCHEMA.exists():
+        return ["docs/event.schema.json is missing: nothing to validate the output against"]
+    problems = []
+    for number, line in enumerate(lines, start=1):
+        for error in list(validator().iter_errors(line))[:2]:
+            where = ".".join(map(str, error.absolute_path)) or "the whole line"
+            problems.append(f"line {number} breaks the schema at {where}: {error.message[:300]}")
+    return problems[:10]
+
+
+def wrong_text(variant: scenario.Variant, folder: Path) -> list[str]:
+    """Of `pathtrace -r` on what was recorded: regular expressions found one after the other."""
+    text = read(folder / "text")
+    position, problems = 0, []
+    for pattern in variant.get("expect_text", []):
+        found = re.compile(pattern, re.MULTILINE).search(text, position)
+        if not found:
+            problems.append(f"the text lacks, after what came before it: {pattern}\n" + "\n".join(f"     {line}" for line in text.splitlines()))
+            break
+        position = found.end()
+    for pattern in variant.get("refuse_text", []):
+        if re.search(pattern, text, re.MULTILINE):
+            problems.append(f"must not appear in the text: {pattern}")
+    return problems
+
+
+def changed_state(variant: scenario.Variant, folder: Path) -> list[str]:
+    before = {path.name for path in (folder / "before").glob("*")}
+    if not before:
+        return ["the state before was not taken"]
+    problems = []
+    for name in sorted(before - set(variant.get("changes", []))):
+        old, new = read(folder / "before" / name).splitlines(), read(folder / "after" / name).splitlines()
+        if old != new:
+            changes = [line for line in difflib.unified_diff(old, new, lineterm="", n=0) if not line.startswith(("---", "+++", "@@"))]
+            problems.append(f"left changed: {name}\n" + "\n".join(f"     {line}" for line in changes[:12]))
+    return problems

@@ -1,0 +1,178 @@
+#!/usr/bin/python3
+"""Runs the scenarios on real kernels, one boot a kernel, and says a line a test.
+
+  python3 vmtest/run.py                            all scenarios on the default kernels
+  python3 vmtest/run.py --kernel 6.12 [SUBSTRING…] those whose name has one of the substrings, on that kernel (6.1-smp2: two CPUs)
+  python3 vmtest/run.py --list                     names only
+
+What a test left is in build/vmtest/KERNEL/SCENARIO.BACKEND.FAMILY/: stdout.jsonl, stderr, text, log, script, before/, after/, dmesg.
+"""
+
+import argparse
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import check
+import initramfs
+import kernels
+import scenario
+import vm
+
+ROOT = Path(__file__).resolve().parent.parent
+MATRIX = ("6.1", "6.1-smp2", "6.12", "latest")
+# For a boot, and between two signs of life of a guest; a variant's own bound is in guest/variants.sh.
+SECONDS_A_VARIANT = 60
+SILENCE = 200
+
+
+class Run:
+    """The variants of one kernel, in as many boots as it takes: one, unless a VM is lost on the way."""
+
+    def __init__(self, label: str, programs: dict[str, Path]):
+        name, _, smp = label.partition("-smp")
+        self.label, self.smp, self.programs = label, int(smp or 1), programs
+        self.kernel = kernels.find(name)
+        self.folder = initramfs.BUILD / label
+        self.passed, self.failed, self.skipped, self.boots = 0, 0, 0, 0
+
+    def run(self, variants: list[scenario.Variant]) -> None:
+        waiting = {}
+        for variant in variants:
+            why = self.why_not(variant)
+            if why:
+                self.skipped += 1
+                say(f"skip {self.label} {variant.name} ({why})")
+            else:
+                waiting[variant.id] = variant
+        for variant in waiting.values():
+            shutil.rmtree(self.folder / variant.id, ignore_errors=True)
+        while waiting:
+            before = len(waiting)
+            self.boot(waiting)
+            if len(waiting) == before:  # nothing will come of trying again
+                for variant in waiting.values():
+                    self.fail(variant, ["not run: the VM did not get there"], "")
+                return
+
+    def why_not(self, variant: scenario.Variant) -> str:
+        skip = variant.get("skip", {})
+        for name in (self.label, self.kernel.name, self.kernel.series):
+            if name in skip:
+                return skip[name]
+        if variant.backend == "iptables-legacy" and not list(self.kernel.modules.rglob("iptable_filter.ko*")):
+            return "this kernel has no ip_tables"
+        return ""
+
+    def boot(self, waiting: dict[str, scenario.Variant]) -> None:
+        files = {f"test/variants/{variant.id}": scenario.script(variant).encode() for variant in waiting.values()}
+        files["test/main"] = b". /test/variants.sh\n"
+        self.boots += 1
+        out = self.folder / f"boot-{self.boots}"
+        running, failed_before = None, self.failed
+
+        def on_control(line: str) -> None:
+            nonlocal running
+            word, *fields = line.split()
+            if word == "BEGIN":
+                running = fields[0]
+            elif word == "END":
+                running = None
+                name, status, began, ended = fields
+                self.judge(waiting.pop(name), int(status), f"{float(ended) - float(began):.1f} s")
+
+        outcome = vm.boot(
+            self.kernel, initramfs.tested_part(self.programs, files), out, artifacts=self.folder, smp=self.smp,
+            timeout=vm.READY_WITHIN + SECONDS_A_VARIANT * len(waiting), silence=SILENCE, on_control=on_control,
+        )  # fmt: skip
+        if running:
+            tail = "\n".join(check.read(out / "console").splitlines()[-40:])
+            self.fail(waiting.pop(running), [f"VM {outcome.verdict}: {outcome.why}", tail], "")
+        elif outcome.verdict != "finished":
+            say(f"     {self.label}: VM {outcome.verdict}: {outcome.why}")
+        if outcome.splats and self.failed == failed_before:
+            self.failed += 1
+            say(f"FAIL {self.label} kernel log (outside the scenarios)\n" + indented(outcome.splats[0]))
+
+    def judge(self, variant: scenario.Variant, status: int, took: str) -> None:
+        problems = check.judge(variant, self.folder / variant.id, status)
+        if problems:
+            self.fail(variant, problems, took)
+        else:
+            self.passed += 1
+            say(f"ok {self.label} {variant.name} ({took})")
+
+    def fail(self, variant: scenario.Variant, problems: list[str], took: str) -> None:
+        self.failed += 1
+        folder = self.folder / variant.id
+        say(f"FAIL {self.label} {variant.name}" + (f" ({took})" if took else ""))
+        for problem in problems:
+            say(indented(problem))
+        for name, limit in (("log", 15), ("stderr", 15), ("dmesg", 5)):
+            lines = check.read(folder / name).splitlines()
+            if lines:
+                say(f"     {name}, {'the last of ' if len(lines) > limit else ''}{len(lines)} lines:")
+                say(indented("\n".join(lines[-limit:]), "     | "))
+        if folder.exists():
+            say(f"     all of it: {folder.relative_to(ROOT)}/")
+
+
+def indented(text: str, prefix: str = "     ") -> str:
+    return "\n".join(prefix + line for line in text.splitlines())
+
+
+def say(text: str) -> None:
+    # What a test printed may hold anything; the terminal gets none of it raw.
+    print(re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda byte: f"\\x{ord(byte.group()):02x}", text), flush=True)
+
+
+def chosen(variants: list[scenario.Variant], substrings: list[str]) -> list[scenario.Variant]:
+    for substring in substrings:
+        if not any(substring in variant.name for variant in variants):
+            raise SystemExit(f"run.py: no scenario has {substring!r} in its name")
+    return [variant for variant in variants if not substrings or any(substring in variant.name for substring in substrings)]
+
+
+def program(given: Path | None, built: str) -> Path:
+    path = given or ROOT / "build" / "release" / built
+    if not path.is_file():
+        raise SystemExit(f"run.py: no {path}: build first (cmake --preset release && cmake --build --preset release)")
+    return path
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("substrings", nargs="*", metavar="SUBSTRING")
+    parser.add_argument("--kernel", action="append", metavar="NAME[-smpN]", help=f"may be repeated; {' '.join(MATRIX)} unless given")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--pathtrace", type=Path, metavar="PATH", help="build/release/pathtrace unless given")
+    parser.add_argument("--traffic", type=Path, metavar="PATH", help="build/release/vmtest/traffic unless given")
+    options = parser.parse_args()
+    try:
+        variants = chosen(scenario.read_all(), options.substrings)
+        if options.list:
+            print("\n".join(variant.name for variant in variants))
+            return 0
+        programs = {
+            "usr/local/bin/pathtrace": program(options.pathtrace, "pathtrace"),
+            "usr/local/bin/traffic": program(options.traffic, "vmtest/traffic"),
+        }
+        runs = []
+        for label in options.kernel or MATRIX:
+            run = Run(label, programs)
+            runs.append(run)
+            run.run(variants)
+    except (scenario.ScenarioError, kernels.KernelError, initramfs.InitramfsError) as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 2
+    passed, failed, skipped = (sum(getattr(run, name) for run in runs) for name in ("passed", "failed", "skipped"))
+    if passed + failed == 0:
+        failed = 1
+        say("FAIL nothing ran: every scenario chosen was skipped")
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

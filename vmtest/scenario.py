@@ -1,0 +1,199 @@
+"""Scenarios: one TOML file each in scenarios/, expanded by backend and IP family, compiled to a dash script. README.md has the format."""
+
+import dataclasses
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent / "scenarios"
+
+BACKENDS = ("iptables-legacy", "iptables-nft", "nftables")
+FAMILIES = ("ipv4", "ipv6")
+
+# What a placeholder stands for, by topology and family; a scenario's [values.…] add to these.
+ADDRESSES = {
+    ("host", "ipv4"): {"client": "10.1.0.2", "server": "10.1.0.1", "client_net": "10.1.0.0/24", "server_net": "10.1.0.0/24"},
+    ("host", "ipv6"): {"client": "fd01::2", "server": "fd01::1", "client_net": "fd01::/64", "server_net": "fd01::/64"},
+    ("router", "ipv4"): {
+        "client": "10.1.0.2", "router": "10.1.0.1", "server": "10.2.0.2", "client_net": "10.1.0.0/24", "server_net": "10.2.0.0/24",
+    },
+    ("router", "ipv6"): {
+        "client": "fd01::2", "router": "fd01::1", "server": "fd02::2", "client_net": "fd01::/64", "server_net": "fd02::/64",
+    },
+}  # fmt: skip
+FAMILY_WORDS = {
+    "ipv4": {"family": "ip", "ipv": "4", "icmp": "icmp", "icmp_proto": "icmp", "any": "0.0.0.0", "loopback": "127.0.0.1"},
+    "ipv6": {"family": "ip6", "ipv": "6", "icmp": "icmpv6", "icmp_proto": "ipv6-icmp", "any": "::", "loopback": "::1"},
+}
+
+KEYS = {
+    "": {"summary", "topology", "pathtrace", "netns", "backends", "families", "skip", "rules", "values", "setup", "traffic", "status", "changes",
+         "expect", "refuse", "expect_text", "refuse_text"},
+    "rules": {"in", "lines", "text"},
+    "listen": {"listen", "in", "port", "udp", "backlog", "accept", "v6only"},
+    "connect": {"connect", "in", "port", "udp", "source", "timeout_ms", "send", "linger0", "count", "errno"},
+    "run": {"run", "in", "status"},
+    "kill": {"kill"},
+}  # fmt: skip
+
+
+class ScenarioError(Exception):
+    pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A scenario with one backend and one family: placeholders are filled in everywhere."""
+
+    scenario: str
+    backend: str
+    family: str
+    fields: dict
+
+    @property
+    def name(self) -> str:
+        return f"{self.scenario}/{self.backend}/{self.family}"
+
+    @property
+    def id(self) -> str:
+        """A file name."""
+        return self.name.replace("/", ".")
+
+    @property
+    def setup(self) -> list[dict]:
+        return self.fields.get("setup", [])
+
+    @property
+    def traffic(self) -> list[dict]:
+        return self.fields.get("traffic", [])
+
+    def steps(self) -> list[dict]:
+        """Of set-up and traffic; their index is the number that the guest reports them by."""
+        return self.setup + self.traffic
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.fields.get(key, default)
+
+
+def read_all(folder: Path = FOLDER) -> list[Variant]:
+    return [variant for path in sorted(folder.glob("*.toml")) for variant in read(path)]
+
+
+def read(path: Path) -> list[Variant]:
+    try:
+        fields = tomllib.loads(path.read_text())
+        check_keys(fields)
+        rules = {name: given if isinstance(given, list) else [given] for name, given in fields.get("rules", {}).items()}
+        if "iptables" in rules:  # the same lines for both of its backends
+            rules["iptables-legacy"] = rules["iptables-nft"] = rules.pop("iptables")
+        unknown = set(rules) - set(BACKENDS)
+        if unknown:
+            raise ScenarioError(f"rules for {', '.join(unknown)}: not a backend")
+        possible = [backend for backend in BACKENDS if backend in rules] or ["none"]
+        return [
+            expand(path.stem, fields, rules.get(backend, []), backend, family)
+            for backend in fields.get("backends", possible)
+            for family in fields.get("families", FAMILIES)
+        ]
+    except (tomllib.TOMLDecodeError, ScenarioError, KeyError) as error:
+        raise ScenarioError(f"{path}: {error}") from error
+
+
+def expand(name: str, fields: dict, rules: list[dict], backend: str, family: str) -> Variant:
+    topology = fields.get("topology", "host")
+    values = {"backend": backend, "ipt": "", **ADDRESSES[topology, family], **FAMILY_WORDS[family]}
+    if backend.startswith("iptables-"):
+        values["ipt"] = backend if family == "ipv4" else "ip6tables-" + backend.removeprefix("iptables-")
+    for key in (backend.split("-")[0], backend, family):
+        values.update(fields.get("values", {}).get(key, {}))
+    filled = fill({**fields, "topology": topology, "rules": rules}, values)
+    return Variant(name, backend, family, filled)
+
+
+def fill(thing: Any, values: dict) -> Any:
+    if isinstance(thing, dict):
+        return {key: fill(value, values) for key, value in thing.items()}
+    if isinstance(thing, list):
+        return [fill(value, values) for value in thing]
+    if not isinstance(thing, str):
+        return thing
+    whole = re.fullmatch(r"\{(\w+)\}", thing)
+    if whole and whole.group(1) in values:
+        return values[whole.group(1)]  # keeps its type: a number stays a number
+    return re.sub(r"\{(\w+)\}", lambda match: str(values.get(match.group(1), match.group())), thing)
+
+
+def check_keys(fields: dict) -> None:
+    """A misspelt `expect` must not pass."""
+    unknown = set(fields) - KEYS[""]
+    for rules in fields.get("rules", {}).values():
+        for entry in rules if isinstance(rules, list) else [rules]:
+            unknown |= set(entry) - KEYS["rules"]
+    for step in fields.get("setup", []) + fields.get("traffic", []):
+        unknown |= set(step) - KEYS[kind(step)]
+    if unknown:
+        raise ScenarioError(f"unknown: {', '.join(sorted(unknown))}")
+
+
+def kind(step: dict) -> str:
+    kinds = [kind for kind in ("listen", "connect", "run", "kill") if kind in step]
+    if len(kinds) != 1:
+        raise ScenarioError(f"a step is one of listen, connect, run, kill: {step}")
+    return kinds[0]
+
+
+# The script
+
+
+def script(variant: Variant) -> str:
+    """What the guest runs: calls of lib.sh and state.sh."""
+    lines = [
+        ". /test/lib.sh",
+        ". /test/state.sh",
+        f"begin {variant.id} {variant.backend} {variant.family}",
+        f"topology_{variant.fields['topology']}",
+    ]
+    for rules in variant.fields["rules"]:
+        if "text" in rules:
+            lines += here_document(f"nft_rules {rules['in']}", rules["text"])
+        else:
+            lines += here_document(f"commands {rules['in']}", "\n".join(rules["lines"]))
+            lines[-1] += '\n[ $? = 0 ] || die "the rules"'
+    for number, step in enumerate(variant.setup):
+        lines += compiled(number, step)
+    lines.append("state before")
+    arguments = variant.get("pathtrace", ["--dport", "80"])
+    lines.append(shlex.join(["start_pathtrace", variant.get("netns", "-"), *arguments]))
+    for number, step in enumerate(variant.traffic, start=len(variant.setup)):
+        lines += compiled(number, step)
+    lines += ["stop_pathtrace", "state after"]
+    return "\n".join(lines) + "\n"
+
+
+def compiled(number: int, step: dict) -> list[str]:
+    match kind(step):
+        case "run":
+            return here_document(f"run {number} {step.get('in', '-')}", step["run"])
+        case "kill":
+            return [f"kill -{step['kill']} $pathtrace"]
+        case "listen":
+            options = flags(step, "udp", "v6only") + values(step, "backlog") + ([] if step.get("accept", True) else ["--no-accept"])
+            return [shlex.join(["listen", str(number), step["in"], step["listen"], str(step["port"]), *options])]
+        case "connect":
+            options = flags(step, "udp", "linger0") + values(step, "source", "send", "count", timeout_ms="--timeout")
+            return [shlex.join(["connect", str(number), step["in"], step["connect"], str(step["port"]), *options])]
+
+
+def flags(step: dict, *names: str) -> list[str]:
+    return [f"--{name}" for name in names if step.get(name)]
+
+
+def values(step: dict, *names: str, **renamed: str) -> list[str]:
+    options = {**{name: f"--{name}" for name in names}, **renamed}
+    return [word for name, option in options.items() if name in step for word in (option, str(step[name]))]
+
+
+def here_document(command: str, text: str) -> list[str]:
+    return [f"{command} <<'END'", text.strip("\n"), "END"]
