@@ -33,6 +33,7 @@ enum pt_event_kind {
 	PT_EVENT_LISTENER_SYN = 8,  /* a SYN reached a listener (tcp_conn_request): struct pt_listener_syn */
 	PT_EVENT_DROP = 9,          /* skb:kfree_skb: struct pt_drop */
 	PT_EVENT_RETRANSMIT = 10,   /* tcp:tcp_retransmit_skb: struct pt_sock_event */
+	PT_EVENT_MODULE_LOADED = 11,/* a kernel module is being loaded: struct pt_event, no packet */
 };
 
 /* Who made a packet. */

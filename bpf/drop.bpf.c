@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0
+/* skb:kfree_skb: a packet was freed as a loss. */
+#include "lib/emit.h"
+#include "lib/interest.h"
+
+/* (skb, location, reason[, rx_sk]) since 5.17 */
+SEC("tp_btf/kfree_skb")
+int BPF_PROG(kfree_skb_reason, struct sk_buff *skb, void *location, __u32 reason)
+{
+	struct pt_drop *event;
+	struct tuple t = {};
+	__u32 netns = 0;
+	int wanted = packet_wanted(skb, skb->sk, &t, &netns);
+
+	if (!wanted)
+		return 0;
+	renew_interest(&t, netns);
+	event = begin_event(PT_EVENT_DROP, sizeof(*event));
+	if (!event)
+		return 0;
+	describe(&event->e, skb, &t, wanted);
+	event->e.netns = netns;
+	event->e.iif = skb->skb_iif;
+	event->location = (__u64)location;
+	event->reason = reason;
+	emit_event(event);
+	return 0;
+}
+
+char LICENSE[] SEC("license") __weak = "GPL";

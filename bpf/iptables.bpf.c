@@ -1,0 +1,688 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * iptables-legacy: which rules matched in one call of ipt_do_table().
+ *
+ * There is no per-rule function to hook; but the loop raises the counter of every rule
+ * that matches exactly once, with bottom halves off, on the CPU that runs it. So the
+ * counters are copied at entry and compared at exit. User space checks that the rules
+ * whose counters went up form a legal walk that ends in the verdict returned; what
+ * could have spoiled the difference is reported as doubt.
+ *
+ * Where counters live (xt_percpu_counter_alloc, unchanged 5.4 .. 6.18): with more than one
+ * possible CPU, entry i's counter is at block[i / 256] + 16 * (i % 256) of per-CPU memory,
+ * in blob order, chain heads and policies included; with one, in the entry itself.
+ */
+#include "lib/emit.h"
+#include "lib/interest.h"
+
+#define MAX_BLOCKS 256 /* 65,536 rules: the largest --max-rules */
+#define MAX_ENTRIES (MAX_BLOCKS * PT_COUNTERS_PER_BLOCK)
+
+struct xt_counters {
+	__u64 pcnt, bcnt;
+};
+
+struct counter_block {
+	struct xt_counters counter[PT_COUNTERS_PER_BLOCK];
+};
+
+/* Where in struct ipt_entry / ip6t_entry (UAPI). */
+struct entry_layout {
+	__u32 next_offset;
+	__u32 counters;
+};
+static const struct entry_layout ipt_layout = { .next_offset = 90, .counters = 96 };
+static const struct entry_layout ip6t_layout = { .next_offset = 142, .counters = 152 };
+
+/* Where the counter blocks of a table are. */
+struct table_blocks {
+	__u64 table;
+	__u32 generation;
+	__u32 entries;
+	__u64 cookie[MAX_BLOCKS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u64); /* struct xt_table_info * */
+	__type(value, struct table_blocks);
+} blocks_of_tables SEC(".maps");
+
+/* [cpu][frame][block], and one block more each for the counters at exit. Sized by the loader. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct counter_block);
+} snapshots SEC(".maps");
+
+struct legacy_scratch {
+	struct pt_legacy_walk walk;
+	struct pt_match matched[PT_MAX_MATCHED];
+	struct table_blocks blocks;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PT_FRAMES);
+	__type(key, __u32);
+	__type(value, struct legacy_scratch);
+} legacy_scratches SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u64); /* struct xt_table * */
+	__type(value, struct pt_generation);
+} legacy_generations SEC(".maps");
+
+static __always_inline __u32 snapshot_base(__u32 slot)
+{
+	return (bpf_get_smp_processor_id() * PT_FRAMES + slot) * (max_blocks + 1);
+}
+
+static __always_inline __u32 blocks_needed(__u32 entries)
+{
+	return (entries + PT_COUNTERS_PER_BLOCK - 1) / PT_COUNTERS_PER_BLOCK;
+}
+
+static __always_inline __u64 percpu_offset(struct cpu_context *cpu)
+{
+	if (!cpu->percpu_offset && per_cpu_offset_table)
+		bpf_probe_read_kernel(&cpu->percpu_offset, sizeof(cpu->percpu_offset),
+				      (void *)(per_cpu_offset_table + 8 * bpf_get_smp_processor_id()));
+	return cpu->percpu_offset;
+}
+
+/* Traversals of legacy tables on this CPU so far, times two; odd inside one. */
+static __always_inline __u32 read_recseq(__u64 offset)
+{
+	__u32 seq = 0;
+
+	bpf_probe_read_kernel(&seq, sizeof(seq), (void *)(xt_recseq_cookie + offset));
+	return seq;
+}
+
+struct walk_entries {
+	__u64 entries; /* address */
+	__u32 offset;
+	__u32 size;
+	__u32 next_offset;
+	__u32 counters;
+	__u32 slot;
+	__u32 base;
+	__u32 failed;
+};
+
+static long index_entry(__u32 i, void *context)
+{
+	struct walk_entries *w = context;
+	__u64 entry = w->entries + w->offset;
+	__u16 next = 0;
+
+	if (i % PT_COUNTERS_PER_BLOCK == 0) {
+		__u32 slot = w->slot;
+		struct legacy_scratch *scratch = bpf_map_lookup_elem(&legacy_scratches, &slot);
+		__u32 block = i / PT_COUNTERS_PER_BLOCK;
+
+		if (!scratch || block >= MAX_BLOCKS ||
+		    bpf_probe_read_kernel(&scratch->blocks.cookie[block], 8, (void *)(entry + w->counters))) {
+			w->failed = 1;
+			return 1;
+		}
+	}
+	if (bpf_probe_read_kernel(&next, 2, (void *)(entry + w->next_offset)) || !next) {
+		w->failed = 1;
+		return 1;
+	}
+	w->offset += next;
+	if (w->offset > w->size) {
+		w->failed = 1;
+		return 1;
+	}
+	return 0;
+}
+
+/* The blocks of a table, found once for each of its generations. */
+static __always_inline struct table_blocks *find_blocks(struct legacy_frame *frame, __u32 slot,
+							const struct entry_layout *layout)
+{
+	__u64 info = frame->table_info;
+	struct table_blocks *known = bpf_map_lookup_elem(&blocks_of_tables, &info);
+	struct legacy_scratch *scratch;
+
+	if (known && known->table == frame->table && known->generation == frame->generation.number &&
+	    known->entries == frame->entries)
+		return known;
+	scratch = bpf_map_lookup_elem(&legacy_scratches, &slot);
+	if (!scratch)
+		return NULL;
+	struct walk_entries w = {
+		.entries = info + bpf_core_field_offset(struct xt_table_info, entries),
+		.size = frame->blob_size,
+		.next_offset = layout->next_offset,
+		.counters = layout->counters,
+		.slot = slot,
+	};
+	scratch->blocks.table = frame->table;
+	scratch->blocks.generation = frame->generation.number;
+	scratch->blocks.entries = frame->entries;
+	bpf_loop(frame->entries, index_entry, &w, 0);
+	if (w.failed)
+		return NULL;
+	bpf_map_update_elem(&blocks_of_tables, &info, &scratch->blocks, BPF_ANY);
+	return bpf_map_lookup_elem(&blocks_of_tables, &info);
+}
+
+struct copy_blocks {
+	__u64 info;
+	__u64 percpu_offset;
+	__u32 base;
+	__u32 entries;
+	__u32 slot;
+	__u32 failed;
+};
+
+static __always_inline __u32 block_bytes(__u32 entries, __u32 block)
+{
+	__u32 left = entries - block * PT_COUNTERS_PER_BLOCK;
+
+	if (left > PT_COUNTERS_PER_BLOCK)
+		left = PT_COUNTERS_PER_BLOCK;
+	return left * sizeof(struct xt_counters);
+}
+
+static __always_inline int copy_block_to(__u32 index, __u64 info, __u32 block, __u64 offset, __u32 entries)
+{
+	struct table_blocks *blocks = bpf_map_lookup_elem(&blocks_of_tables, &info);
+	struct counter_block *to = bpf_map_lookup_elem(&snapshots, &index);
+	__u32 bytes = block_bytes(entries, block);
+
+	if (!blocks || !to || block >= MAX_BLOCKS)
+		return -1;
+	if (bytes > sizeof(*to))
+		return -1;
+	return bpf_probe_read_kernel(to, bytes, (void *)(blocks->cookie[block] + offset));
+}
+
+static long copy_block(__u32 block, void *context)
+{
+	struct copy_blocks *c = context;
+
+	if (copy_block_to(c->base + block, c->info, block, c->percpu_offset, c->entries)) {
+		c->failed = 1;
+		return 1;
+	}
+	return 0;
+}
+
+/* One possible CPU: the counters are in the entries. */
+static __always_inline int read_entry(struct walk_entries *w, const struct entry_layout *layout,
+				      struct xt_counters *counters)
+{
+	/* next_offset lies 6 (ipt) or 10 (ip6t) bytes before the counters: one read for both */
+	struct {
+		__u16 head[8];
+		struct xt_counters counters;
+	} entry;
+	__u16 next;
+
+	if (bpf_probe_read_kernel(&entry, sizeof(entry), (void *)(w->entries + w->offset + w->counters - 16)))
+		return -1;
+	next = w->counters - w->next_offset == 6 ? entry.head[5] : entry.head[3];
+	if (!next || w->offset + next > w->size)
+		return -1;
+	w->offset += next;
+	*counters = entry.counters;
+	return 0;
+}
+
+static long copy_entry(__u32 i, void *context)
+{
+	struct walk_entries *w = context;
+	struct xt_counters now;
+	__u32 index = w->base + i / PT_COUNTERS_PER_BLOCK;
+	struct counter_block *to = bpf_map_lookup_elem(&snapshots, &index);
+
+	if (!to || read_entry(w, NULL, &now)) {
+		w->failed = 1;
+		return 1;
+	}
+	to->counter[i % PT_COUNTERS_PER_BLOCK] = now;
+	return 0;
+}
+
+static __always_inline int take_snapshot(struct cpu_context *cpu, struct legacy_frame *frame, __u32 slot,
+					 const struct entry_layout *layout)
+{
+	__u32 base = snapshot_base(slot);
+
+	if (possible_cpus <= 1) {
+		struct walk_entries w = {
+			.entries = frame->table_info + bpf_core_field_offset(struct xt_table_info, entries),
+			.size = frame->blob_size,
+			.next_offset = layout->next_offset,
+			.counters = layout->counters,
+			.base = base,
+		};
+
+		bpf_loop(frame->entries, copy_entry, &w, 0);
+		return w.failed ? -1 : 0;
+	}
+	if (!find_blocks(frame, slot, layout))
+		return -1;
+	struct copy_blocks c = {
+		.info = frame->table_info,
+		.percpu_offset = percpu_offset(cpu),
+		.base = base,
+		.entries = frame->entries,
+	};
+
+	bpf_loop(blocks_needed(frame->entries), copy_block, &c, 0);
+	return c.failed ? -1 : 0;
+}
+
+struct compare {
+	__u64 info;
+	__u64 percpu_offset;
+	__u32 base;
+	__u32 entries;
+	__u32 slot;
+	__u32 block;
+	__u32 n_matched;
+	__u32 doubt;
+	struct walk_entries walk; /* one possible CPU only */
+};
+
+static __always_inline int note_match(struct compare *c, __u32 index, __u64 before, __u64 now)
+{
+	__u32 slot = c->slot;
+	__u32 n = c->n_matched;
+	struct legacy_scratch *scratch = bpf_map_lookup_elem(&legacy_scratches, &slot);
+
+	if (!scratch || n >= PT_MAX_MATCHED) {
+		c->doubt |= PT_DOUBT_TRUNCATED;
+		return 1;
+	}
+	if (now < before || now - before > 0xffff) { /* no walk does that */
+		c->doubt |= PT_DOUBT_OTHER_WALK;
+		return 1;
+	}
+	scratch->matched[n].index = index;
+	scratch->matched[n].count = now - before;
+	c->n_matched = n + 1;
+	return 0;
+}
+
+static long compare_eight(__u32 i, void *context)
+{
+	struct compare *c = context;
+	__u32 before_index = c->base + c->block;
+	__u32 now_index = c->base + max_blocks;
+	struct counter_block *before = bpf_map_lookup_elem(&snapshots, &before_index);
+	struct counter_block *now = bpf_map_lookup_elem(&snapshots, &now_index);
+	__u32 first = i * 8;
+	__u64 different = 0;
+
+	if (!before || !now || first > PT_COUNTERS_PER_BLOCK - 8)
+		return 1;
+#pragma unroll
+	for (int k = 0; k < 8; k++)
+		different |= before->counter[first + k].pcnt ^ now->counter[first + k].pcnt;
+	if (!different)
+		return 0;
+	for (int k = 0; k < 8; k++) {
+		__u32 index = c->block * PT_COUNTERS_PER_BLOCK + first + k;
+
+		if (index >= c->entries)
+			return 1;
+		if (before->counter[first + k].pcnt != now->counter[first + k].pcnt &&
+		    note_match(c, index, before->counter[first + k].pcnt, now->counter[first + k].pcnt))
+			return 1;
+	}
+	return 0;
+}
+
+static long compare_block(__u32 block, void *context)
+{
+	struct compare *c = context;
+
+	if (copy_block_to(c->base + max_blocks, c->info, block, c->percpu_offset, c->entries)) {
+		c->doubt |= PT_DOUBT_READ_FAILED;
+		return 1;
+	}
+	c->block = block;
+	bpf_loop((block_bytes(c->entries, block) / sizeof(struct xt_counters) + 7) / 8, compare_eight, c, 0);
+	return c->doubt != 0;
+}
+
+static long compare_entry(__u32 i, void *context)
+{
+	struct compare *c = context;
+	__u32 index = c->base + i / PT_COUNTERS_PER_BLOCK;
+	struct counter_block *before = bpf_map_lookup_elem(&snapshots, &index);
+	struct xt_counters now;
+	__u64 was;
+
+	if (!before || read_entry(&c->walk, NULL, &now)) {
+		c->doubt |= PT_DOUBT_READ_FAILED;
+		return 1;
+	}
+	was = before->counter[i % PT_COUNTERS_PER_BLOCK].pcnt;
+	return was != now.pcnt ? note_match(c, i, was, now.pcnt) : 0;
+}
+
+static __always_inline void compare_counters(struct cpu_context *cpu, struct legacy_frame *frame, __u32 slot,
+					     const struct entry_layout *layout, struct compare *c)
+{
+	c->info = frame->table_info;
+	c->base = snapshot_base(slot);
+	c->entries = frame->entries;
+	c->slot = slot;
+	if (possible_cpus <= 1) {
+		c->walk.entries = frame->table_info + bpf_core_field_offset(struct xt_table_info, entries);
+		c->walk.size = frame->blob_size;
+		c->walk.next_offset = layout->next_offset;
+		c->walk.counters = layout->counters;
+		bpf_loop(frame->entries, compare_entry, c, 0);
+	} else {
+		c->percpu_offset = percpu_offset(cpu);
+		bpf_loop(blocks_needed(frame->entries), compare_block, c, 0);
+	}
+}
+
+struct credit {
+	__u32 from_slot;
+	__u32 to_base;
+};
+
+/* What an inner walk matched must not show in the difference of the outer one. */
+static long credit_match(__u32 i, void *context)
+{
+	struct credit *c = context;
+	__u32 slot = c->from_slot;
+	struct legacy_scratch *scratch = bpf_map_lookup_elem(&legacy_scratches, &slot);
+	struct counter_block *to;
+	__u32 index, block;
+
+	if (!scratch || i >= PT_MAX_MATCHED)
+		return 1;
+	index = scratch->matched[i].index;
+	block = c->to_base + index / PT_COUNTERS_PER_BLOCK;
+	to = bpf_map_lookup_elem(&snapshots, &block);
+	if (!to)
+		return 1;
+	to->counter[index % PT_COUNTERS_PER_BLOCK].pcnt += scratch->matched[i].count;
+	return 0;
+}
+
+static __always_inline void read_generation(__u64 table, struct pt_generation *generation)
+{
+	struct pt_generation *g = bpf_map_lookup_elem(&legacy_generations, &table);
+
+	if (g)
+		*generation = *g;
+	else
+		__builtin_memset(generation, 0, sizeof(*generation));
+}
+
+static __always_inline int free_slot(struct cpu_context *cpu)
+{
+	for (int i = 0; i < PT_FRAMES; i++)
+		if (!cpu->legacy[i].skb)
+			return i;
+	return -1;
+}
+
+static __always_inline bool shares_table(struct cpu_context *cpu, int except, __u64 info)
+{
+	for (int i = 0; i < PT_FRAMES; i++)
+		if (i != except && cpu->legacy[i].skb && cpu->legacy[i].table_info == info)
+			return true;
+	return false;
+}
+
+static __always_inline void open_frame(struct cpu_context *cpu, struct legacy_frame *frame, __u32 slot,
+				       struct xt_table *table, struct legacy_scratch *scratch,
+				       const struct entry_layout *layout)
+{
+	struct xt_table_info *info = NULL;
+
+	frame->task = bpf_get_current_task();
+	frame->start_ns = bpf_ktime_get_ns();
+	frame->table = (__u64)table;
+	frame->others = 0;
+	frame->doubt = 0;
+	frame->recseq = 0;
+	bpf_core_read(&info, sizeof(info), &table->private);
+	frame->table_info = (__u64)info;
+	frame->entries = BPF_CORE_READ(info, number);
+	frame->blob_size = BPF_CORE_READ(info, size);
+	read_generation((__u64)table, &frame->generation);
+	bpf_probe_read_kernel(scratch->walk.table_name, sizeof(scratch->walk.table_name),
+			      (const void *)table + bpf_core_field_offset(struct xt_table, name));
+
+	if (frame->entries > max_blocks * PT_COUNTERS_PER_BLOCK || frame->entries > MAX_ENTRIES)
+		frame->doubt |= PT_DOUBT_TOO_LARGE;
+	if (!percpu_offset(cpu) && possible_cpus > 1)
+		frame->doubt |= PT_DOUBT_NO_PERCPU;
+	if (!xt_recseq_cookie || !percpu_offset(cpu))
+		frame->doubt |= PT_DOUBT_NO_PERCPU;
+	else
+		frame->recseq = read_recseq(cpu->percpu_offset);
+	if (frame->doubt || (frame->silent && !shares_table(cpu, slot, frame->table_info)))
+		return;
+	if (take_snapshot(cpu, frame, slot, layout))
+		frame->doubt |= PT_DOUBT_READ_FAILED;
+}
+
+static __always_inline int legacy_enter(struct xt_table *table, struct sk_buff *skb,
+					const struct nf_hook_state *state, __u8 family,
+					const struct entry_layout *layout)
+{
+	struct tuple t = {};
+	int wanted = hook_wanted(skb, state, family, &t);
+	struct cpu_context *cpu = this_context();
+	struct legacy_scratch *scratch;
+	struct legacy_frame *frame;
+	int slot;
+
+	if (!cpu || (!wanted && !cpu->legacy_open))
+		return 0;
+	if (wanted && !is_interesting(&t, (__u64)skb,
+				      (__u64)skb->head + skb->network_header + t.transport_offset,
+				      state->net->ns.inum)) {
+		if (!cpu->legacy_open)
+			return 0;
+		wanted = NOT_WANTED;
+	}
+	slot = free_slot(cpu);
+	if (slot < 0 || slot >= PT_FRAMES) {
+		if (wanted)
+			count_lost(PT_EVENT_LEGACY_WALK);
+		return 0;
+	}
+	__u32 key = slot;
+
+	scratch = bpf_map_lookup_elem(&legacy_scratches, &key);
+	if (!scratch)
+		return 0;
+	frame = &cpu->legacy[slot];
+	frame->silent = !wanted;
+	frame->skb = (__u64)skb;
+	cpu->legacy_open++;
+	if (wanted) {
+		__builtin_memset(&scratch->walk, 0, sizeof(scratch->walk));
+		describe(&scratch->walk.e, skb, &t, wanted);
+		describe_hook(&scratch->walk.e, state);
+		describe_origin(&scratch->walk.e, cpu, skb);
+	}
+	open_frame(cpu, frame, slot, table, scratch, layout);
+	return 0;
+}
+
+static __always_inline int find_frame(struct cpu_context *cpu, __u64 skb)
+{
+	__u64 task = bpf_get_current_task();
+
+	for (int i = 0; i < PT_FRAMES; i++)
+		if (cpu->legacy[i].skb == skb && cpu->legacy[i].task == task)
+			return i;
+	return -1;
+}
+
+static __always_inline void check_frame(struct cpu_context *cpu, struct legacy_frame *frame)
+{
+	struct xt_table *table = (void *)frame->table;
+	struct xt_table_info *info = NULL;
+	struct pt_generation generation;
+	__u32 delta;
+
+	bpf_core_read(&info, sizeof(info), &table->private);
+	read_generation(frame->table, &generation);
+	if ((__u64)info != frame->table_info || generation.number != frame->generation.number ||
+	    generation.changed_ns == ~0ull)
+		frame->doubt |= PT_DOUBT_TABLE_REPLACED;
+	if (frame->doubt)
+		return;
+	delta = read_recseq(cpu->percpu_offset) - frame->recseq;
+	if (delta != (frame->recseq & 1 ? 0 : 2 * (1 + frame->others)))
+		frame->doubt |= PT_DOUBT_OTHER_WALK;
+}
+
+/* `slot`'s walk is over: what it did must not be taken for the work of the walks that are still open. */
+static __always_inline void settle_with_others(struct cpu_context *cpu, struct legacy_frame *frame, __u32 slot,
+					       __u32 n_matched)
+{
+	for (int i = 0; i < PT_FRAMES; i++) {
+		struct legacy_frame *other = &cpu->legacy[i];
+
+		if (i == slot || !other->skb)
+			continue;
+		if (!(frame->recseq & 1) && !(frame->doubt & PT_DOUBT_NO_PERCPU))
+			other->others++;
+		if (other->table_info != frame->table_info)
+			continue;
+		if (frame->doubt) {
+			other->doubt |= PT_DOUBT_OTHER_WALK;
+			continue;
+		}
+		struct credit c = { .from_slot = slot, .to_base = snapshot_base(i) };
+
+		bpf_loop(n_matched, credit_match, &c, 0);
+	}
+}
+
+static __always_inline void emit_walk(struct legacy_frame *frame, struct legacy_scratch *scratch, __u32 n_matched,
+				      __u32 verdict)
+{
+	struct pt_legacy_walk *walk = &scratch->walk;
+	__u32 size;
+
+	if (n_matched > PT_MAX_MATCHED)
+		n_matched = PT_MAX_MATCHED;
+	size = sizeof(*walk) + n_matched * sizeof(struct pt_match);
+	walk->e.ts_ns = frame->start_ns;
+	walk->e.kind = PT_EVENT_LEGACY_WALK;
+	walk->e.size = size;
+	walk->end_ns = bpf_ktime_get_ns();
+	walk->table = frame->table;
+	walk->table_info = frame->table_info;
+	walk->generation = frame->generation;
+	walk->entries = frame->entries;
+	walk->blob_size = frame->blob_size;
+	walk->verdict = verdict;
+	walk->doubt = frame->doubt;
+	walk->n_matched = n_matched;
+	if (size > sizeof(*walk) + PT_MAX_MATCHED * sizeof(struct pt_match))
+		return;
+	if (bpf_ringbuf_output(&events, walk, size, 0))
+		count_lost(PT_EVENT_LEGACY_WALK);
+}
+
+static __always_inline int legacy_exit(struct sk_buff *skb, __u32 verdict, const struct entry_layout *layout)
+{
+	struct cpu_context *cpu = this_context();
+	struct legacy_scratch *scratch;
+	struct legacy_frame *frame;
+	struct compare c = {};
+	int slot;
+
+	if (!cpu || !cpu->legacy_open)
+		return 0;
+	slot = find_frame(cpu, (__u64)skb);
+	if (slot < 0 || slot >= PT_FRAMES)
+		return 0;
+	__u32 key = slot;
+
+	scratch = bpf_map_lookup_elem(&legacy_scratches, &key);
+	if (!scratch)
+		return 0;
+	frame = &cpu->legacy[slot];
+	check_frame(cpu, frame);
+	if (!frame->doubt && (!frame->silent || shares_table(cpu, slot, frame->table_info))) {
+		compare_counters(cpu, frame, slot, layout, &c);
+		frame->doubt |= c.doubt;
+	}
+	if (cpu->legacy_open > 1)
+		settle_with_others(cpu, frame, slot, c.n_matched);
+	frame->skb = 0;
+	cpu->legacy_open--;
+	if (!frame->silent)
+		emit_walk(frame, scratch, c.n_matched, verdict);
+	return 0;
+}
+
+SEC("fentry/ipt_do_table")
+int BPF_PROG(ipt_do_table_enter, void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	return legacy_enter(priv, skb, state, AF_INET, &ipt_layout);
+}
+
+SEC("fexit/ipt_do_table")
+int BPF_PROG(ipt_do_table_exit, void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
+	     unsigned int verdict)
+{
+	return legacy_exit(skb, verdict, &ipt_layout);
+}
+
+SEC("fentry/ip6t_do_table")
+int BPF_PROG(ip6t_do_table_enter, void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	return legacy_enter(priv, skb, state, AF_INET6, &ip6t_layout);
+}
+
+SEC("fexit/ip6t_do_table")
+int BPF_PROG(ip6t_do_table_exit, void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
+	     unsigned int verdict)
+{
+	return legacy_exit(skb, verdict, &ip6t_layout);
+}
+
+/* xt_replace_table() swaps table->private: every iptables-legacy commit, restore and -Z. */
+SEC("fentry/xt_replace_table")
+int BPF_PROG(xt_replace_table_enter, struct xt_table *table)
+{
+	__u64 key = (__u64)table;
+	struct pt_generation *g = bpf_map_lookup_elem(&legacy_generations, &key);
+	struct pt_generation next = { .changed_ns = ~0ull, .number = 1 };
+
+	if (g)
+		next.number = g->number + 1;
+	bpf_map_update_elem(&legacy_generations, &key, &next, BPF_ANY);
+	return 0;
+}
+
+SEC("fexit/xt_replace_table")
+int BPF_PROG(xt_replace_table_exit, struct xt_table *table)
+{
+	__u64 key = (__u64)table;
+	struct pt_generation *g = bpf_map_lookup_elem(&legacy_generations, &key);
+
+	if (g)
+		g->changed_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+char LICENSE[] SEC("license") __weak = "GPL";

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Events of fixed size: reserve, fill in, submit; loss is counted. */
+#ifndef PATHTRACE_BPF_EMIT_H
+#define PATHTRACE_BPF_EMIT_H
+
+#include "lib/flow.h"
+
+static __always_inline void *begin_event(__u32 kind, __u32 size)
+{
+	struct pt_event *e = bpf_ringbuf_reserve(&events, size, 0);
+
+	if (!e) {
+		count_lost(kind);
+		return NULL;
+	}
+	__builtin_memset(e, 0, size);
+	e->ts_ns = bpf_ktime_get_ns();
+	e->size = size;
+	e->kind = kind;
+	e->hook = PT_HOOK_NONE;
+	return e;
+}
+
+static __always_inline void emit_event(void *event)
+{
+	bpf_ringbuf_submit(event, 0);
+}
+
+static __always_inline struct net *sock_net(const struct sock *sk)
+{
+	return sk->__sk_common.skc_net.net;
+}
+
+/* The namespace of a packet outside a hook: of its device, else of the socket it is for,
+ * else of its route's device. */
+static __always_inline __u32 skb_netns(struct sk_buff *skb, const struct sock *sk)
+{
+	struct net_device *dev = skb->dev;
+
+	if (dev)
+		return dev->nd_net.net->ns.inum;
+	if (sk)
+		return sock_net(sk)->ns.inum;
+	struct dst_entry *dst = (void *)(skb->_skb_refdst & ~1ul);
+
+	return BPF_CORE_READ(dst, dev, nd_net.net, ns.inum);
+}
+
+/* skb_wanted() for code that is not at a hook. */
+static __always_inline int packet_wanted(struct sk_buff *skb, const struct sock *sk, struct tuple *t, __u32 *netns)
+{
+	int wanted = skb_wanted(skb, 0, t);
+
+	if (!wanted)
+		return NOT_WANTED;
+	if (filter.interface[0] && skb->dev && !device_is(skb->dev))
+		return NOT_WANTED;
+	*netns = skb_netns(skb, sk);
+	if (!netns_wanted(*netns))
+		return NOT_WANTED;
+	return wanted;
+}
+
+#endif

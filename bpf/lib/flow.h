@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Does the filter want this packet, and what does an event say of it.
+ *
+ * wanted() is the hot path: every packet of the host that passes a hook goes through
+ * it. It reads the headers once and compares with constants. describe() runs only
+ * for packets that are reported.
+ */
+#ifndef PATHTRACE_BPF_FLOW_H
+#define PATHTRACE_BPF_FLOW_H
+
+#include "lib/state.h"
+
+enum { NOT_WANTED = 0, WANTED = 1, WANTED_REVERSED = 2 };
+
+struct ipv4_and_ports {
+	__u8 version_ihl, tos;
+	__be16 tot_len, id, frag_off;
+	__u8 ttl, protocol;
+	__be16 check;
+	__u8 saddr[4], daddr[4];
+	__be16 sport, dport; /* valid when ihl == 5 and this is the first fragment */
+};
+
+struct ipv6_and_ports {
+	__u8 version_class, class_flow;
+	__be16 flow;
+	__be16 payload_len;
+	__u8 nexthdr, hop_limit;
+	__u8 saddr[16], daddr[16];
+	__be16 sport, dport; /* valid when nexthdr is a transport protocol */
+};
+
+/* The addresses and ports a filter is compared with. */
+struct tuple {
+	__u8 saddr[16], daddr[16];
+	__be16 sport, dport;
+	__u8 family, protocol;
+	__u8 icmp_type, icmp_code;
+	__u8 icmp_error, fragment;
+	__u8 transport_offset; /* of the outer transport header, from the network header */
+	__u8 quoted_offset;    /* of the quoted transport header, if icmp_error */
+	__be16 ip_id;
+};
+
+static __always_inline bool prefix_contains(const volatile struct pt_prefix *prefix, const __u8 *addr,
+					    __u8 family)
+{
+	const volatile __u32 *want = (const volatile __u32 *)prefix->addr;
+	const volatile __u32 *mask = (const volatile __u32 *)prefix->mask;
+	const __u32 *have = (const __u32 *)addr;
+
+	if (prefix->family != family)
+		return false;
+	if ((have[0] & mask[0]) != want[0])
+		return false;
+	if (prefix->family == AF_INET)
+		return true;
+	return (have[1] & mask[1]) == want[1] && (have[2] & mask[2]) == want[2] &&
+	       (have[3] & mask[3]) == want[3];
+}
+
+static __always_inline bool one_way(const struct tuple *t, bool reversed)
+{
+	const __u8 *src = reversed ? t->daddr : t->saddr;
+	const __u8 *dst = reversed ? t->saddr : t->daddr;
+	__be16 sport = reversed ? t->dport : t->sport;
+	__be16 dport = reversed ? t->sport : t->dport;
+
+	if (filter.dport && dport != bpf_htons(filter.dport))
+		return false;
+	if (filter.sport && sport != bpf_htons(filter.sport))
+		return false;
+	if (filter.src.family && !prefix_contains(&filter.src, src, t->family))
+		return false;
+	if (filter.dst.family && !prefix_contains(&filter.dst, dst, t->family))
+		return false;
+	return true;
+}
+
+static __always_inline bool has_ports(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
+}
+
+static __always_inline int tuple_wanted(const struct tuple *t)
+{
+	if (filter.family && t->family != filter.family)
+		return NOT_WANTED;
+	if (filter.protocol) {
+		bool icmp = filter.protocol == IPPROTO_ICMP || filter.protocol == IPPROTO_ICMPV6;
+		bool is_icmp = t->protocol == IPPROTO_ICMP || t->protocol == IPPROTO_ICMPV6;
+
+		if (icmp ? !is_icmp : t->protocol != filter.protocol)
+			return NOT_WANTED;
+	} else if (!has_ports(t->protocol)) {
+		if (filter.dport || filter.sport || filter.port)
+			return NOT_WANTED;
+		if (t->protocol != IPPROTO_ICMP && t->protocol != IPPROTO_ICMPV6)
+			return NOT_WANTED;
+	}
+	if (filter.port && t->sport != bpf_htons(filter.port) && t->dport != bpf_htons(filter.port))
+		return NOT_WANTED;
+	if (filter.host.family && !prefix_contains(&filter.host, t->saddr, t->family) &&
+	    !prefix_contains(&filter.host, t->daddr, t->family))
+		return NOT_WANTED;
+	if (one_way(t, false))
+		return WANTED;
+	if ((filter.dport || filter.sport || filter.src.family || filter.dst.family) && one_way(t, true))
+		return WANTED_REVERSED;
+	return NOT_WANTED;
+}
+
+static __always_inline bool is_icmp_error(__u8 protocol, __u8 type)
+{
+	if (protocol == IPPROTO_ICMP) /* unreachable, source quench, time exceeded, parameter problem */
+		return type == 3 || type == 4 || type == 11 || type == 12;
+	return protocol == IPPROTO_ICMPV6 && type < 128;
+}
+
+/* The quoted packet of an ICMP error becomes the tuple. */
+static __noinline __attribute__((unused)) int read_quoted(struct tuple *t, __u64 quoted)
+{
+	if (!t)
+		return -1;
+	if (t->family == AF_INET) {
+		struct ipv4_and_ports inner;
+
+		if (bpf_probe_read_kernel(&inner, sizeof(inner), (void *)quoted))
+			return -1;
+		__builtin_memcpy(t->saddr, inner.saddr, 4);
+		__builtin_memcpy(t->daddr, inner.daddr, 4);
+		t->protocol = inner.protocol;
+		t->sport = inner.sport;
+		t->dport = inner.dport;
+		t->quoted_offset = (inner.version_ihl & 15) * 4;
+	} else {
+		struct ipv6_and_ports inner;
+
+		if (bpf_probe_read_kernel(&inner, sizeof(inner), (void *)quoted))
+			return -1;
+		__builtin_memcpy(t->saddr, inner.saddr, 16);
+		__builtin_memcpy(t->daddr, inner.daddr, 16);
+		t->protocol = inner.nexthdr;
+		t->sport = inner.sport;
+		t->dport = inner.dport;
+		t->quoted_offset = 40;
+	}
+	t->icmp_error = 1;
+	return 0;
+}
+
+/* IPv6 extension headers before the transport header: hop-by-hop, routing, destination
+ * options, fragment. At most eight. */
+static __noinline __attribute__((unused)) int skip_extensions(struct tuple *t, __u64 network)
+{
+	__u32 offset = 40;
+	struct {
+		__u8 next, len;
+		__be16 rest;
+	} ext;
+
+	if (!t)
+		return -1;
+	for (int i = 0; i < 8; i++) {
+		__u8 kind = t->protocol;
+
+		if (kind != 0 && kind != 43 && kind != 44 && kind != 60)
+			break;
+		if (bpf_probe_read_kernel(&ext, sizeof(ext), (void *)(network + offset)))
+			return -1;
+		if (kind == 44) {
+			offset += 8;
+			if (ext.rest & bpf_htons(0xfff8))
+				t->fragment = 1;
+		} else {
+			offset += (ext.len + 1) * 8;
+		}
+		t->protocol = ext.next;
+		if (offset > 200)
+			return -1;
+	}
+	t->transport_offset = offset;
+	if (!t->fragment && bpf_probe_read_kernel(&t->sport, 4, (void *)(network + offset)))
+		return -1;
+	return 0;
+}
+
+/* Reads addresses and ports at the network header; 0 when it is an IP packet. */
+static __always_inline int read_tuple(struct tuple *t, __u64 network, __u8 family)
+{
+	if (family == AF_INET) {
+		struct ipv4_and_ports ip;
+
+		if (bpf_probe_read_kernel(&ip, sizeof(ip), (void *)network))
+			return -1;
+		if (ip.version_ihl >> 4 != 4)
+			return -1;
+		__builtin_memcpy(t->saddr, ip.saddr, 4);
+		__builtin_memcpy(t->daddr, ip.daddr, 4);
+		t->sport = ip.sport;
+		t->dport = ip.dport;
+		t->protocol = ip.protocol;
+		t->ip_id = ip.id;
+		t->transport_offset = (ip.version_ihl & 15) * 4;
+		t->fragment = (ip.frag_off & bpf_htons(0x1fff)) != 0;
+		if (t->transport_offset != 20 && !t->fragment &&
+		    bpf_probe_read_kernel(&t->sport, 4, (void *)(network + t->transport_offset)))
+			return -1;
+	} else {
+		struct ipv6_and_ports ip;
+
+		if (bpf_probe_read_kernel(&ip, sizeof(ip), (void *)network))
+			return -1;
+		if (ip.version_class >> 4 != 6)
+			return -1;
+		__builtin_memcpy(t->saddr, ip.saddr, 16);
+		__builtin_memcpy(t->daddr, ip.daddr, 16);
+		t->sport = ip.sport;
+		t->dport = ip.dport;
+		t->protocol = ip.nexthdr;
+		t->transport_offset = 40;
+		if (ip.nexthdr != IPPROTO_TCP && ip.nexthdr != IPPROTO_UDP && ip.nexthdr != IPPROTO_ICMPV6 &&
+		    skip_extensions(t, network))
+			return -1;
+	}
+	t->family = family;
+	if (t->fragment) {
+		t->sport = 0;
+		t->dport = 0;
+	} else if (t->protocol == IPPROTO_ICMP || t->protocol == IPPROTO_ICMPV6) {
+		t->icmp_type = t->sport & 0xff; /* first two bytes of the transport header, wire order */
+		t->icmp_code = t->sport >> 8;
+		t->sport = 0;
+		t->dport = 0;
+		if (is_icmp_error(t->protocol, t->icmp_type) &&
+		    read_quoted(t, network + t->transport_offset + 8))
+			return -1;
+	}
+	return 0;
+}
+
+static __always_inline __u8 skb_family(struct sk_buff *skb)
+{
+	__be16 protocol = skb->protocol;
+
+	if (protocol == bpf_htons(ETH_P_IP))
+		return AF_INET;
+	if (protocol == bpf_htons(ETH_P_IPV6))
+		return AF_INET6;
+	return 0;
+}
+
+static __always_inline bool device_is(const struct net_device *dev)
+{
+	char name[PT_IFNAMSIZ];
+
+	if (!dev || bpf_probe_read_kernel(name, sizeof(name), (const void *)dev->name))
+		return false;
+	/* up to the NUL: what follows it is the kernel's business */
+	for (int i = 0; i < PT_IFNAMSIZ; i++) {
+		if (name[i] != filter.interface[i])
+			return false;
+		if (!name[i])
+			break;
+	}
+	return true;
+}
+
+static __always_inline bool devices_wanted(const struct net_device *in, const struct net_device *out)
+{
+	return !filter.interface[0] || device_is(in) || device_is(out);
+}
+
+static __always_inline bool netns_wanted(__u32 inode)
+{
+	return !filter.netns || filter.netns == inode;
+}
+
+/* For any skb whose network header is set; family 0 = look at skb->protocol. */
+static __always_inline int skb_wanted(struct sk_buff *skb, __u8 family, struct tuple *t)
+{
+	if (!family)
+		family = skb_family(skb);
+	if (!family || (filter.family && family != filter.family))
+		return NOT_WANTED;
+	if (read_tuple(t, (__u64)skb->head + skb->network_header, family))
+		return NOT_WANTED;
+	return tuple_wanted(t);
+}
+
+/* At a netfilter hook. */
+static __always_inline int hook_wanted(struct sk_buff *skb, const struct nf_hook_state *state, __u8 family,
+				       struct tuple *t)
+{
+	if (filter.netns && filter.netns != state->net->ns.inum)
+		return NOT_WANTED;
+	if (!devices_wanted(state->in, state->out))
+		return NOT_WANTED;
+	return skb_wanted(skb, family, t);
+}
+
+/* Fills in everything the event header says of the packet, from `t`. */
+static __always_inline void describe(struct pt_event *e, struct sk_buff *skb, const struct tuple *t, int wanted)
+{
+	__u64 network = (__u64)skb->head + skb->network_header;
+	__u64 transport = network + t->transport_offset;
+
+	e->skb = (__u64)skb;
+	e->head = (__u64)skb->head;
+	e->cpu = bpf_get_smp_processor_id();
+	e->flags = (wanted == WANTED_REVERSED ? PT_FLAG_REVERSED : 0) | (t->icmp_error ? PT_FLAG_ICMP_ERROR : 0) |
+		   (t->fragment ? PT_FLAG_FRAGMENT : 0);
+	__builtin_memcpy(e->flow.saddr, t->saddr, 16);
+	__builtin_memcpy(e->flow.daddr, t->daddr, 16);
+	e->flow.sport = bpf_ntohs(t->sport);
+	e->flow.dport = bpf_ntohs(t->dport);
+	e->flow.family = t->family;
+	e->flow.protocol = t->protocol;
+	e->flow.icmp_type = t->icmp_type;
+	e->flow.icmp_code = t->icmp_code;
+	e->flow.ip_id = bpf_ntohs(t->ip_id);
+	e->flow.length = skb->len;
+	if (t->icmp_error)
+		transport += 8 + t->quoted_offset;
+	if (t->protocol == IPPROTO_TCP && !t->fragment) {
+		struct {
+			__be16 ports[2];
+			__be32 seq, ack_seq;
+			__u8 offset, flags;
+		} tcp;
+
+		/* an ICMP error may quote no more than ports and sequence number */
+		if (!t->icmp_error && !bpf_probe_read_kernel(&tcp, 14, (void *)transport)) {
+			e->flow.seq = bpf_ntohl(tcp.seq);
+			e->flow.ack_seq = bpf_ntohl(tcp.ack_seq);
+			e->flow.tcp_flags = tcp.flags;
+		} else if (t->icmp_error && !bpf_probe_read_kernel(&tcp, 8, (void *)transport)) {
+			e->flow.seq = bpf_ntohl(tcp.seq);
+		}
+	}
+}
+
+static __always_inline void describe_hook(struct pt_event *e, const struct nf_hook_state *state)
+{
+	e->netns = state->net->ns.inum;
+	e->hook = state->hook;
+	e->pf = state->pf;
+	if (state->in)
+		e->iif = state->in->ifindex;
+	if (state->out)
+		e->oif = state->out->ifindex;
+}
+
+/* Where this packet comes from, as far as this hook shows it. */
+static __always_inline void describe_origin(struct pt_event *e, const struct cpu_context *cpu, struct sk_buff *skb)
+{
+	if (cpu->answering.skb && cpu->answering.skb != (__u64)skb) {
+		e->origin = cpu->answering.origin;
+		e->parent = cpu->answering.skb;
+	} else if (e->iif && e->hook != NF_INET_POST_ROUTING) {
+		e->origin = PT_ORIGIN_WIRE;
+	} else if (skb->sk) {
+		e->origin = PT_ORIGIN_LOCAL;
+	}
+}
+
+#endif

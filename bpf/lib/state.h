@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the programs share: the run's constants, the per-CPU context, the maps.
+ * Every object that includes this defines them weakly; bpftool joins them into one.
+ */
+#ifndef PATHTRACE_BPF_STATE_H
+#define PATHTRACE_BPF_STATE_H
+
+#include "lib/kernel.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_endian.h>
+#include "pathtrace/event.h"
+#include "pathtrace/filter.h"
+
+/* Constants of the run, set before load; the verifier removes what they rule out. */
+const volatile struct pt_filter filter __weak = {};
+const volatile __u32 possible_cpus __weak = 1; /* nr_cpu_ids */
+const volatile __u32 max_blocks __weak = 64;   /* blocks of 256 counters a snapshot holds */
+const volatile __u64 per_cpu_offset_table __weak = 0; /* address of __per_cpu_offset[], 0 = unknown */
+
+/* Known once the x_tables module is loaded, which may be after this program. */
+__u64 xt_recseq_cookie __weak = 0; /* per-CPU address of xt_recseq, 0 = unknown */
+
+/* Walks of one CPU that can be open at the same time: a reject's answer inside the
+ * walk that rejects, inside a process's walk that was interrupted, and one spare. */
+#define PT_FRAMES 4
+
+#define PT_COUNTERS_PER_BLOCK 256 /* xt_percpu_counter_alloc: 4096-byte blocks of struct xt_counters */
+
+/* One open call of ipt_do_table. */
+struct legacy_frame {
+	__u64 task;
+	__u64 skb; /* 0 = slot is free */
+	__u64 start_ns;
+	__u64 table;
+	__u64 table_info;
+	struct pt_generation generation;
+	__u32 recseq;
+	__u32 entries;
+	__u32 blob_size;
+	__u32 others; /* outermost walks of this CPU seen whole since */
+	__u16 doubt;
+	__u8 silent; /* of a packet that does not match: watched only to be subtracted */
+	__u8 reversed;
+};
+
+/* One open traversal of an nftables base chain. */
+struct nft_frame {
+	__u64 pkt; /* struct nft_pktinfo *, on the kernel stack; 0 = free */
+	__u64 skb;
+	__u64 start_ns;
+	__u32 n_records;
+	__u8 reversed;
+	__u8 matched;
+	__u16 pad;
+};
+
+/* The packet that is being answered with a RST or ICMP error on this CPU. */
+struct answering {
+	__u64 skb;
+	__u32 origin;
+	__u32 pad;
+};
+
+struct cpu_context {
+	__u64 percpu_offset; /* __per_cpu_offset[this CPU], 0 = not read yet */
+	__u32 legacy_open;
+	__u32 nft_open;
+	struct answering answering;
+	__u64 syn_skb; /* tcp_conn_request under way */
+	__u32 syn_drops;
+	__u32 syn_backlog;
+	struct legacy_frame legacy[PT_FRAMES];
+	struct nft_frame nft[PT_FRAMES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cpu_context);
+} cpu_contexts __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4 << 20);
+} events __weak SEC(".maps");
+
+/* Events that found no room, by kind; [0] is their sum. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PT_LOST_KINDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} lost_events __weak SEC(".maps");
+
+static __always_inline struct cpu_context *this_context(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&cpu_contexts, &zero);
+}
+
+static __always_inline void count_lost(__u32 kind)
+{
+	__u32 all = 0;
+	__u64 *n = bpf_map_lookup_elem(&lost_events, &all);
+
+	if (n)
+		*n += 1;
+	if (kind >= PT_LOST_KINDS)
+		return;
+	n = bpf_map_lookup_elem(&lost_events, &kind);
+	if (n)
+		*n += 1;
+}
+
+#endif

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * nftables: the rules, returns and policies of one traversal of a base chain.
+ *
+ * While the kernel's trace key is on (user/kernel/trace_key), nft_do_chain() calls
+ * __nft_trace_packet() for every rule that matched, whatever packet it is. Records
+ * of one traversal are gathered in a per-CPU frame and leave as one event with the
+ * record that ends it. The frame also remembers that a packet is not wanted, so
+ * that only a traversal's first record pays for the filter.
+ *
+ * struct nft_pktinfo is on nft_do_chain()'s caller's stack: its address tells
+ * traversals of one CPU apart while they last, nested ones included.
+ */
+#include "lib/emit.h"
+#include "lib/interest.h"
+
+#define NFT_JUMP (-3)
+#define NFT_GOTO (-4)
+#define NF_STOLEN 2
+
+/* A frame older than this was left without its last record (nft_do_chain dropped the packet
+ * on a jump stack overflow, or the trace key was turned off). No traversal takes a second. */
+#define STALE_NS 1000000000ull
+
+struct nft_scratch {
+	struct pt_nft_walk walk;
+	struct pt_nft_record records[PT_MAX_NFT_RECORDS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PT_FRAMES);
+	__type(key, __u32);
+	__type(value, struct nft_scratch);
+} nft_scratches SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u32); /* inode of the namespace */
+	__type(value, struct pt_generation);
+} nft_generations SEC(".maps");
+
+struct record {
+	const struct nft_pktinfo *pkt;
+	const struct nft_base_chain *basechain;
+	const struct nft_chain *chain; /* NULL where the kernel does not say */
+	const struct nft_rule_dp *rule;
+	const struct nft_verdict *verdict;
+	__u32 type;
+};
+
+static __always_inline bool ends_walk(const struct record *r, __s32 code)
+{
+	return r->type == PT_NFT_POLICY || (r->type == PT_NFT_RULE && code >= 0);
+}
+
+static __always_inline int find_nft_frame(struct cpu_context *cpu, const struct record *r)
+{
+	for (int i = 0; i < PT_FRAMES; i++)
+		if (cpu->nft[i].pkt == (__u64)r->pkt)
+			return i;
+	return -1;
+}
+
+static __always_inline int free_nft_slot(struct cpu_context *cpu, __u64 now)
+{
+	for (int i = 0; i < PT_FRAMES; i++)
+		if (!cpu->nft[i].pkt || now - cpu->nft[i].start_ns > STALE_NS)
+			return i;
+	return -1;
+}
+
+static __always_inline void begin_walk(struct cpu_context *cpu, struct nft_frame *frame, struct nft_scratch *scratch,
+				       struct sk_buff *skb, const struct record *r)
+{
+	const struct nf_hook_state *state = r->pkt->state;
+	struct pt_nft_walk *walk = &scratch->walk;
+	struct tuple t = {};
+	__u8 family = state->pf == NFPROTO_IPV4 || state->pf == NFPROTO_IPV6 ? state->pf : 0;
+	int wanted = hook_wanted(skb, state, family, &t);
+	struct pt_generation *g;
+	__u32 netns;
+
+	frame->pkt = (__u64)r->pkt;
+	frame->skb = (__u64)skb;
+	frame->n_records = 0;
+	frame->matched = 0;
+	if (!wanted)
+		return;
+	netns = state->net->ns.inum;
+	if (!is_interesting(&t, (__u64)skb, (__u64)skb->head + skb->network_header + t.transport_offset, netns))
+		return;
+	frame->matched = 1;
+	frame->start_ns = bpf_ktime_get_ns();
+	__builtin_memset(walk, 0, sizeof(*walk));
+	describe(&walk->e, skb, &t, wanted);
+	describe_hook(&walk->e, state);
+	describe_origin(&walk->e, cpu, skb);
+	walk->e.ts_ns = frame->start_ns;
+	walk->e.kind = PT_EVENT_NFT_WALK;
+	walk->table = BPF_CORE_READ(r->basechain, chain.table, handle);
+	walk->chain = BPF_CORE_READ(r->basechain, chain.handle);
+	walk->priority = BPF_CORE_READ(r->basechain, ops.priority);
+	g = bpf_map_lookup_elem(&nft_generations, &netns);
+	if (g)
+		walk->generation = *g;
+}
+
+static __always_inline void add_record(struct nft_frame *frame, struct nft_scratch *scratch, const struct record *r,
+				       __s32 code)
+{
+	__u32 n = frame->n_records;
+	struct pt_nft_record *out;
+
+	if (n >= PT_MAX_NFT_RECORDS) {
+		scratch->walk.doubt |= PT_DOUBT_TRUNCATED;
+		return;
+	}
+	out = &scratch->records[n];
+	__builtin_memset(out, 0, sizeof(*out));
+	out->type = r->type;
+	out->verdict = code;
+	if (r->chain)
+		out->chain = BPF_CORE_READ(r->chain, handle);
+	/* the end of a chain is a RETURN without a rule; the pointer is stale then */
+	if (r->type == PT_NFT_RULE || (r->type == PT_NFT_RETURN && code == -5))
+		out->rule = BPF_CORE_READ_BITFIELD_PROBED(r->rule, handle);
+	if (code == NFT_JUMP || code == NFT_GOTO)
+		out->target_chain = BPF_CORE_READ(r->verdict, chain, handle);
+	frame->n_records = n + 1;
+}
+
+static __always_inline void emit_nft_walk(struct nft_frame *frame, struct nft_scratch *scratch)
+{
+	__u32 n = frame->n_records;
+	__u32 size;
+
+	if (n > PT_MAX_NFT_RECORDS)
+		n = PT_MAX_NFT_RECORDS;
+	size = sizeof(scratch->walk) + n * sizeof(struct pt_nft_record);
+	scratch->walk.n_records = n;
+	scratch->walk.e.size = size;
+	scratch->walk.end_ns = bpf_ktime_get_ns();
+	if (size > sizeof(*scratch))
+		return;
+	if (bpf_ringbuf_output(&events, scratch, size, 0))
+		count_lost(PT_EVENT_NFT_WALK);
+}
+
+static __always_inline int handle_record(const struct record *r)
+{
+	struct cpu_context *cpu = this_context();
+	struct sk_buff *skb = r->pkt->skb;
+	struct nft_scratch *scratch;
+	struct nft_frame *frame;
+	__s32 code;
+	int slot;
+	__u32 key;
+
+	if (!cpu)
+		return 0;
+	code = r->type == PT_NFT_POLICY ? r->basechain->policy : (__s32)r->verdict->code;
+	slot = find_nft_frame(cpu, r);
+	if (slot >= 0 && slot < PT_FRAMES && !cpu->nft[slot].matched) {
+		if (ends_walk(r, code))
+			cpu->nft[slot].pkt = 0;
+		return 0;
+	}
+	if (slot < 0) {
+		/* the first record: a stolen packet may be gone, it cannot be looked at */
+		if (r->type == PT_NFT_RULE && (code & 0xff) == NF_STOLEN && code >= 0)
+			return 0;
+		slot = free_nft_slot(cpu, bpf_ktime_get_ns());
+		if (slot < 0 || slot >= PT_FRAMES) {
+			count_lost(PT_EVENT_NFT_WALK);
+			return 0;
+		}
+		key = slot;
+		scratch = bpf_map_lookup_elem(&nft_scratches, &key);
+		if (!scratch)
+			return 0;
+		begin_walk(cpu, &cpu->nft[slot], scratch, skb, r);
+	}
+	if (slot < 0 || slot >= PT_FRAMES)
+		return 0;
+	key = slot;
+	scratch = bpf_map_lookup_elem(&nft_scratches, &key);
+	if (!scratch)
+		return 0;
+	frame = &cpu->nft[slot];
+	if (frame->matched)
+		add_record(frame, scratch, r, code);
+	if (!ends_walk(r, code))
+		return 0;
+	if (frame->matched)
+		emit_nft_walk(frame, scratch);
+	frame->pkt = 0;
+	return 0;
+}
+
+/* 6.4 .. */
+SEC("fentry/__nft_trace_packet")
+int BPF_PROG(nft_trace_packet_5, const struct nft_pktinfo *pkt, const struct nft_verdict *verdict,
+	     const struct nft_rule_dp *rule, struct nft_traceinfo *info, __u32 type)
+{
+	if (!info->trace)
+		return 0;
+	struct record r = {
+		.pkt = pkt, .basechain = info->basechain, .rule = rule, .verdict = verdict, .type = type & 0xff,
+	};
+
+	return handle_record(&r);
+}
+
+/* 5.17 .. 6.3 */
+SEC("fentry/__nft_trace_packet")
+int BPF_PROG(nft_trace_packet_3, struct nft_traceinfo___5_15 *info, const struct nft_chain *chain, __u32 type)
+{
+	if (!info->trace)
+		return 0;
+	struct record r = {
+		.pkt = info->pkt, .basechain = info->basechain, .chain = chain, .rule = info->rule,
+		.verdict = info->verdict, .type = type & 0xff,
+	};
+
+	return handle_record(&r);
+}
+
+/* Every committed change of a namespace's ruleset. The namespace is this function's first argument. */
+SEC("fentry/nf_tables_commit")
+int BPF_PROG(nf_tables_commit_enter, struct net *net)
+{
+	__u32 key = net->ns.inum;
+	struct pt_generation *g = bpf_map_lookup_elem(&nft_generations, &key);
+	struct pt_generation next = { .changed_ns = ~0ull, .number = 1 };
+
+	if (g)
+		next.number = g->number + 1;
+	bpf_map_update_elem(&nft_generations, &key, &next, BPF_ANY);
+	return 0;
+}
+
+SEC("fexit/nf_tables_commit")
+int BPF_PROG(nf_tables_commit_exit, struct net *net)
+{
+	__u32 key = net->ns.inum;
+	struct pt_generation *g = bpf_map_lookup_elem(&nft_generations, &key);
+
+	if (g)
+		g->changed_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+char LICENSE[] SEC("license") __weak = "GPL";

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * TCP: who sent a RST and why, what sockets went through, and SYNs that reached a
+ * listener. All rare paths: none of them runs for an established connection's data.
+ */
+#include "lib/emit.h"
+
+#define NO_REASON (~0u)
+#define TCP_LISTEN 10
+#define TCP_SYN_SENT 2
+
+static __always_inline bool is_v4_mapped(const __u8 *a)
+{
+	const __u32 *w = (const __u32 *)a;
+
+	return !w[0] && !w[1] && w[2] == bpf_htonl(0xffff);
+}
+
+/* The socket's own address is the source. */
+static __always_inline void sock_tuple(struct tuple *t, struct sock *sk)
+{
+	__u16 family = sk->__sk_common.skc_family;
+
+	t->family = family;
+	t->protocol = IPPROTO_TCP;
+	t->dport = sk->__sk_common.skc_dport;
+	/* skc_num is cleared before the last state change (inet_put_port) */
+	bpf_core_read(&t->sport, sizeof(t->sport), &((struct inet_sock *)sk)->inet_sport);
+	if (family == AF_INET6) {
+		bpf_core_read(t->saddr, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+		bpf_core_read(t->daddr, 16, &sk->__sk_common.skc_v6_daddr);
+		if (!is_v4_mapped(t->daddr))
+			return;
+		t->family = AF_INET;
+		__builtin_memcpy(t->saddr, t->saddr + 12, 4);
+		__builtin_memcpy(t->daddr, t->daddr + 12, 4);
+		__builtin_memset(t->saddr + 4, 0, 12);
+		__builtin_memset(t->daddr + 4, 0, 12);
+	} else {
+		*(__u32 *)t->saddr = sk->__sk_common.skc_rcv_saddr;
+		*(__u32 *)t->daddr = sk->__sk_common.skc_daddr;
+	}
+}
+
+static __always_inline int sock_wanted(struct sock *sk, struct tuple *t, __u32 *netns)
+{
+	__u16 family = sk->__sk_common.skc_family;
+
+	if (family != AF_INET && family != AF_INET6)
+		return NOT_WANTED;
+	*netns = sock_net(sk)->ns.inum;
+	if (!netns_wanted(*netns))
+		return NOT_WANTED;
+	sock_tuple(t, sk);
+	return tuple_wanted(t);
+}
+
+static __always_inline struct pt_sock_event *begin_sock_event(struct sock *sk, __u32 kind)
+{
+	struct pt_sock_event *event;
+	struct tuple t = {};
+	__u32 netns = 0;
+	int wanted = sock_wanted(sk, &t, &netns);
+
+	if (!wanted)
+		return NULL;
+	event = begin_event(kind, sizeof(*event));
+	if (!event)
+		return NULL;
+	event->e.cpu = bpf_get_smp_processor_id();
+	event->e.netns = netns;
+	event->e.flags = wanted == WANTED_REVERSED ? PT_FLAG_REVERSED : 0;
+	event->e.origin = PT_ORIGIN_LOCAL;
+	__builtin_memcpy(event->e.flow.saddr, t.saddr, 16);
+	__builtin_memcpy(event->e.flow.daddr, t.daddr, 16);
+	event->e.flow.sport = bpf_ntohs(t.sport);
+	event->e.flow.dport = bpf_ntohs(t.dport);
+	event->e.flow.family = t.family;
+	event->e.flow.protocol = IPPROTO_TCP;
+	event->sock = (__u64)sk;
+	event->old_state = sk->__sk_common.skc_state;
+	event->new_state = event->old_state;
+	event->sk_err = sk->sk_err;
+	event->reason = NO_REASON;
+	event->pid = bpf_get_current_pid_tgid() >> 32;
+	return event;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(sock_set_state, struct sock *sk, int old_state, int new_state)
+{
+	struct pt_sock_event *event;
+
+	/* at SYN_SENT the source port is not chosen yet; listeners are asked for by sock_diag */
+	if (new_state == TCP_LISTEN || old_state == TCP_LISTEN || new_state == TCP_SYN_SENT ||
+	    sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	event = begin_sock_event(sk, PT_EVENT_TCP_STATE);
+	if (!event)
+		return 0;
+	event->old_state = old_state;
+	event->new_state = new_state;
+	emit_event(event);
+	return 0;
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(receive_reset, struct sock *sk)
+{
+	struct pt_sock_event *event = begin_sock_event(sk, PT_EVENT_RECEIVED_RESET);
+
+	if (event)
+		emit_event(event);
+	return 0;
+}
+
+SEC("tp_btf/tcp_retransmit_skb")
+int BPF_PROG(retransmit_skb, struct sock *sk)
+{
+	struct pt_sock_event *event;
+
+	/* only a client's SYN: the others say nothing of why a connection fails */
+	if (sk->__sk_common.skc_state != TCP_SYN_SENT)
+		return 0;
+	event = begin_sock_event(sk, PT_EVENT_RETRANSMIT);
+	if (event)
+		emit_event(event);
+	return 0;
+}
+
+SEC("fentry/tcp_send_active_reset")
+int BPF_PROG(send_active_reset, struct sock *sk)
+{
+	struct pt_sock_event *event = begin_sock_event(sk, PT_EVENT_ACTIVE_RESET);
+
+	if (event)
+		emit_event(event);
+	return 0;
+}
+
+static __always_inline int stack_reset_enter(const struct sock *sk, struct sk_buff *skb, __u32 reason)
+{
+	struct cpu_context *cpu = this_context();
+	struct pt_stack_reset *event;
+	struct tuple t = {};
+	__u32 netns = 0;
+	int wanted = packet_wanted(skb, sk, &t, &netns);
+
+	if (!cpu || !wanted)
+		return 0;
+	cpu->answering.skb = (__u64)skb;
+	cpu->answering.origin = PT_ORIGIN_STACK;
+	event = begin_event(PT_EVENT_STACK_RESET, sizeof(*event));
+	if (!event)
+		return 0;
+	describe(&event->e, skb, &t, wanted);
+	event->e.netns = netns;
+	event->e.iif = skb->skb_iif;
+	event->e.origin = PT_ORIGIN_WIRE;
+	event->sock = (__u64)sk;
+	event->reason = reason;
+	if (sk)
+		event->state = sk->__sk_common.skc_state;
+	emit_event(event);
+	return 0;
+}
+
+static __always_inline int stack_reset_exit(void)
+{
+	struct cpu_context *cpu = this_context();
+
+	if (cpu)
+		cpu->answering.skb = 0;
+	return 0;
+}
+
+SEC("fentry/tcp_v4_send_reset")
+int BPF_PROG(tcp_v4_send_reset_enter, const struct sock *sk, struct sk_buff *skb)
+{
+	return stack_reset_enter(sk, skb, NO_REASON);
+}
+
+SEC("fexit/tcp_v4_send_reset")
+int BPF_PROG(tcp_v4_send_reset_exit)
+{
+	return stack_reset_exit();
+}
+
+SEC("fentry/tcp_v6_send_reset")
+int BPF_PROG(tcp_v6_send_reset_enter, const struct sock *sk, struct sk_buff *skb)
+{
+	return stack_reset_enter(sk, skb, NO_REASON);
+}
+
+SEC("fexit/tcp_v6_send_reset")
+int BPF_PROG(tcp_v6_send_reset_exit)
+{
+	return stack_reset_exit();
+}
+
+/* 6.10+: the third argument is enum sk_rst_reason */
+SEC("fentry/tcp_v4_send_reset")
+int BPF_PROG(tcp_v4_send_reset_enter_reason, const struct sock *sk, struct sk_buff *skb, __u32 reason)
+{
+	return stack_reset_enter(sk, skb, reason);
+}
+
+SEC("fentry/tcp_v6_send_reset")
+int BPF_PROG(tcp_v6_send_reset_enter_reason, const struct sock *sk, struct sk_buff *skb, __u32 reason)
+{
+	return stack_reset_enter(sk, skb, reason);
+}
+
+/* tcp_conn_request() drops a SYN without a drop event (its caller consumes the skb): sk_drops tells. */
+SEC("fentry/tcp_conn_request")
+int BPF_PROG(conn_request_enter, struct request_sock_ops *rsk_ops, const struct tcp_request_sock_ops *af_ops,
+	     struct sock *sk, struct sk_buff *skb)
+{
+	struct cpu_context *cpu = this_context();
+
+	if (!cpu)
+		return 0;
+	cpu->syn_skb = (__u64)skb;
+	cpu->syn_drops = sk->sk_drops.counter;
+	cpu->syn_backlog = sk->sk_ack_backlog;
+	return 0;
+}
+
+SEC("fexit/tcp_conn_request")
+int BPF_PROG(conn_request_exit, struct request_sock_ops *rsk_ops, const struct tcp_request_sock_ops *af_ops,
+	     struct sock *sk, struct sk_buff *skb)
+{
+	struct cpu_context *cpu = this_context();
+	struct pt_listener_syn *event;
+	struct tuple t = {};
+	__u32 netns = 0;
+	int wanted;
+
+	if (!cpu || cpu->syn_skb != (__u64)skb)
+		return 0;
+	cpu->syn_skb = 0;
+	wanted = packet_wanted(skb, sk, &t, &netns);
+	if (!wanted)
+		return 0;
+	event = begin_event(PT_EVENT_LISTENER_SYN, sizeof(*event));
+	if (!event)
+		return 0;
+	describe(&event->e, skb, &t, wanted);
+	event->e.netns = netns;
+	event->e.iif = skb->skb_iif;
+	event->e.origin = PT_ORIGIN_WIRE;
+	event->sock = (__u64)sk;
+	event->ack_backlog = cpu->syn_backlog;
+	event->max_ack_backlog = sk->sk_max_ack_backlog;
+	event->dropped = (__u32)sk->sk_drops.counter != cpu->syn_drops;
+	emit_event(event);
+	return 0;
+}
+
+char LICENSE[] SEC("license") __weak = "GPL";

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+// The probe table: every hook pathtrace can use, the programs for it by preference, and what can't be
+// said without it. Adding a probe is a row here, a file in bpf/ and its reading in the timeline.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace pathtrace {
+
+struct ProbeVariant {
+  int parameters;  // of the function in this kernel's BTF; any_parameters = whatever it has
+  std::vector<std::string_view> programs;
+};
+
+inline constexpr int any_parameters = -1;
+
+struct Probe {
+  std::string_view name;
+  std::string_view function;  // kernel function, or raw tracepoint if `tracepoint`
+  std::string_view module;    // that has it, unless it is built in; "" = always built in
+  bool tracepoint = false;
+  std::uint8_t family = 0;    // needed only if this family is traced; 0 = always
+  std::uint8_t protocol = 0;  // likewise
+  std::vector<ProbeVariant> variants;
+  std::string_view lost;      // what can't be said without it
+};
+
+const std::vector<Probe>& probe_table();
+
+}  // namespace pathtrace

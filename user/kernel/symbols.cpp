@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "kernel/symbols.h"
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <functional>
+
+namespace pathtrace {
+
+namespace {
+
+struct Line {
+  std::uint64_t address = 0;
+  char type = 0;
+  std::string_view name;
+};
+
+// "ffffffff81a3c5f0 t name\t[module]"
+bool parse(std::string_view text, Line& line) {
+  const auto* end = text.data() + text.size();
+  const auto [after, error] = std::from_chars(text.data(), end, line.address, 16);
+  if (error != std::errc() || end - after < 4) return false;
+  line.type = after[1];
+  line.name = std::string_view(after + 3, static_cast<std::size_t>(end - after - 3));
+  line.name = line.name.substr(0, line.name.find_first_of("\t \n"));
+  return true;
+}
+
+// `take` returns false to stop.
+void for_each_symbol(const std::function<bool(const Line&)>& take) {
+  std::ifstream file("/proc/kallsyms");
+  std::string text;
+  Line line;
+  while (std::getline(file, text))
+    if (parse(text, line) && !take(line)) return;
+}
+
+}  // namespace
+
+std::vector<std::uint64_t> symbol_addresses(const std::vector<std::string_view>& names) {
+  std::vector<std::uint64_t> addresses(names.size(), 0);
+  std::size_t left = names.size();
+  for_each_symbol([&](const Line& line) {
+    const auto found = std::find(names.begin(), names.end(), line.name);
+    if (found == names.end()) return true;
+    auto& address = addresses[static_cast<std::size_t>(found - names.begin())];
+    if (address == 0) --left;
+    address = line.address;
+    return left != 0;
+  });
+  return addresses;
+}
+
+void SymbolNames::load() {
+  loaded_ = true;
+  for_each_symbol([this](const Line& line) {
+    if (line.address == 0 || (line.type != 't' && line.type != 'T')) return true;
+    symbols_.push_back({line.address, static_cast<std::uint32_t>(names_.size())});
+    names_.append(line.name).push_back('\0');
+    return true;
+  });
+  std::stable_sort(symbols_.begin(), symbols_.end(),
+                   [](const Symbol& a, const Symbol& b) { return a.address < b.address; });
+}
+
+std::optional<std::string> SymbolNames::at(std::uint64_t address) {
+  if (!loaded_) load();
+  auto next = std::upper_bound(symbols_.begin(), symbols_.end(), address,
+                               [](std::uint64_t a, const Symbol& s) { return a < s.address; });
+  if (next == symbols_.begin()) return std::nullopt;
+  --next;
+  return std::string(names_.c_str() + next->name);
+}
+
+}  // namespace pathtrace

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "kernel/trace_key.h"
+
+#include <fmt/format.h>
+#include <nftables/libnftables.h>
+#include <sched.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace pathtrace {
+
+namespace {
+
+struct FreeNft {
+  void operator()(nft_ctx* context) const { nft_ctx_free(context); }
+};
+
+// A chain without a hook: no packet ever runs it.
+constexpr const char* inert_rule =
+    "add table ip pathtrace\n"
+    "add chain ip pathtrace key\n"
+    "add rule ip pathtrace key meta nftrace set 1\n";
+
+}  // namespace
+
+// The netlink socket inside the context was made in the private namespace and keeps it alive.
+struct TraceKey::State {
+  std::unique_ptr<nft_ctx, FreeNft> context;
+};
+
+TraceKey::TraceKey(std::unique_ptr<State> state) : state_(std::move(state)) {}
+TraceKey::TraceKey(TraceKey&&) noexcept = default;
+TraceKey& TraceKey::operator=(TraceKey&&) noexcept = default;
+TraceKey::~TraceKey() = default;
+
+Result<TraceKey> TraceKey::hold() {
+  auto state = std::make_unique<State>();
+  std::string problem;
+  std::thread([&] {
+    if (unshare(CLONE_NEWNET) != 0) {
+      problem = fmt::format("a private network namespace can't be made: {}", std::strerror(errno));
+      return;
+    }
+    state->context.reset(nft_ctx_new(NFT_CTX_DEFAULT));
+    if (!state->context) {
+      problem = "libnftables can't be started";
+      return;
+    }
+    nft_ctx_buffer_error(state->context.get());
+    if (nft_run_cmd_from_buffer(state->context.get(), inert_rule) != 0)
+      problem = fmt::format("the rule that holds it was refused: {}", nft_ctx_get_error_buffer(state->context.get()));
+  }).join();
+  if (!problem.empty())
+    return Error{ExitStatus::failure, fmt::format("the nftables trace key can't be held: {}", problem), {}};
+  return TraceKey(std::move(state));
+}
+
+}  // namespace pathtrace

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "kernel/tracer.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "kernel/probes.h"
+#include "kernel/symbols.h"
+#include "kernel/trace_key.h"
+#include "pathtrace/event.h"
+#include "pathtrace.skel.h"
+
+namespace pathtrace {
+
+namespace {
+
+constexpr std::uint32_t counters_per_block = 256;  // see bpf/iptables.bpf.c
+constexpr std::uint32_t frames = 4;                // PT_FRAMES in bpf/lib/state.h
+
+struct CloseSkeleton {
+  void operator()(pathtrace_bpf* skeleton) const { pathtrace_bpf__destroy(skeleton); }
+};
+using Skeleton = std::unique_ptr<pathtrace_bpf, CloseSkeleton>;
+
+struct DestroyLink {
+  void operator()(bpf_link* link) const { bpf_link__destroy(link); }
+};
+using Link = std::unique_ptr<bpf_link, DestroyLink>;
+
+// libbpf's own words about the load under way.
+std::string& libbpf_log() {
+  static std::string log;
+  return log;
+}
+
+int collect_libbpf(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level == LIBBPF_DEBUG) return 0;
+  std::array<char, 4096> text{};
+  const int length = vsnprintf(text.data(), text.size(), format, arguments);
+  if (length > 0) libbpf_log().append(text.data(), std::min<std::size_t>(static_cast<std::size_t>(length), text.size() - 1));
+  return 0;
+}
+
+bool is_needed(const Probe& probe, const pt_filter& filter) {
+  if (probe.family != 0 && filter.family != 0 && probe.family != filter.family) return false;
+  return probe.protocol == 0 || filter.protocol == 0 || probe.protocol == filter.protocol;
+}
+
+// What one row of the table came to.
+struct ProbeProgress {
+  const Probe* probe = nullptr;
+  bool attached = false;
+  bool failed = false;  // not tried again
+  std::string why;
+};
+
+struct Choice {
+  ProbeProgress* progress = nullptr;
+  std::vector<std::string_view> programs;
+};
+
+class MapGenerations : public Generations {
+ public:
+  void set_maps(int legacy, int nftables) {
+    legacy_ = legacy;
+    nftables_ = nftables;
+  }
+  void set_attached(bool legacy, bool nftables) {
+    legacy_attached_ = legacy;
+    nftables_attached_ = nftables;
+  }
+  pt_generation legacy(std::uint64_t table) override { return read(legacy_, &table, legacy_attached_); }
+  pt_generation nftables(std::uint32_t netns_inode) override { return read(nftables_, &netns_inode, nftables_attached_); }
+
+ private:
+  static pt_generation read(int map, const void* key, bool attached) {
+    pt_generation generation{};
+    if (!attached) {
+      generation.changed_ns = ~0ULL;  // nobody counts: nothing can be tied to a ruleset
+      return generation;
+    }
+    if (bpf_map_lookup_elem(map, key, &generation) != 0) generation = {};
+    return generation;
+  }
+  int legacy_ = -1;
+  int nftables_ = -1;
+  bool legacy_attached_ = false;
+  bool nftables_attached_ = false;
+};
+
+}  // namespace
+
+struct Tracer::State {
+  TracerOptions options;
+  std::optional<KernelBtf> btf;
+  std::vector<ProbeProgress> progress;
+  std::vector<Skeleton> skeletons;  // the first one made the maps that all share
+  std::vector<Link> links;
+  std::optional<TraceKey> trace_key;
+  std::string trace_key_problem;
+  MapGenerations generations;
+  std::uint64_t per_cpu_offset_table = 0;
+  std::string first_error;
+  std::string first_log;
+
+  std::vector<Choice> choose();
+  bool configure(pathtrace_bpf* skeleton);
+  bool load_and_attach(const std::vector<Choice>& choices);
+  bool attach(pathtrace_bpf* skeleton, const Choice& choice, std::vector<Link>& made);
+  void after_attach();
+  bool is_attached(std::string_view name) const;
+};
+
+Tracer::Tracer(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Tracer::Tracer(Tracer&&) noexcept = default;
+Tracer& Tracer::operator=(Tracer&&) noexcept = default;
+Tracer::~Tracer() = default;
+
+// The programs for every probe that is not attached yet and could be.
+std::vector<Choice> Tracer::State::choose() {
+  std::vector<Choice> choices;
+  for (auto& row : progress) {
+    const Probe& probe = *row.probe;
+    if (row.attached || row.failed) continue;
+    std::optional<int> parameters;
+    if (probe.tracepoint) {
+      parameters = btf->tracepoint_arguments(std::string(probe.function));
+    } else if (auto function = btf->function(std::string(probe.function), std::string(probe.module))) {
+      parameters = function->parameters;
+    }
+    if (!parameters) {
+      row.why = probe.module.empty() ? fmt::format("this kernel has no {}", probe.function)
+                                          : fmt::format("module {} is not loaded", probe.module);
+      continue;
+    }
+    const auto variant = std::find_if(probe.variants.begin(), probe.variants.end(), [&](const ProbeVariant& v) {
+      return v.parameters == any_parameters || v.parameters == *parameters;
+    });
+    if (variant == probe.variants.end()) {
+      row.why = fmt::format("{} has {} parameters on this kernel, which no program fits", probe.function, *parameters);
+      row.failed = true;
+      continue;
+    }
+    choices.push_back({&row, variant->programs});
+  }
+  return choices;
+}
+
+// Constants and map sizes, before the load; a later skeleton takes over the first one's maps.
+bool Tracer::State::configure(pathtrace_bpf* skeleton) {
+  bpf_map* map = nullptr;
+  if (!skeletons.empty()) {
+    bpf_object* first = skeletons.front()->obj;
+    bpf_object__for_each_map(map, skeleton->obj) {
+      const bpf_map* shared = bpf_object__find_map_by_name(first, bpf_map__name(map));
+      if (shared == nullptr || bpf_map__reuse_fd(map, bpf_map__fd(shared)) != 0) return false;
+    }
+    return true;
+  }
+  const int cpus = libbpf_num_possible_cpus();
+  const std::uint32_t possible = cpus > 0 ? static_cast<std::uint32_t>(cpus) : 1;
+  const std::uint32_t blocks = (options.max_rules + counters_per_block - 1) / counters_per_block;
+  std::memcpy(const_cast<pt_filter*>(&skeleton->rodata->filter), &options.filter, sizeof(options.filter));
+  skeleton->rodata->possible_cpus = possible;
+  skeleton->rodata->max_blocks = blocks;
+  skeleton->rodata->per_cpu_offset_table = per_cpu_offset_table;
+  return bpf_map__set_max_entries(skeleton->maps.snapshots, possible * frames * (blocks + 1)) == 0 &&
+         bpf_map__set_max_entries(skeleton->maps.events, options.buffer_bytes) == 0;
+}
+
+bool Tracer::State::attach(pathtrace_bpf* skeleton, const Choice& choice, std::vector<Link>& made) {
+  for (const auto name : choice.programs) {
+    bpf_program* program = bpf_object__find_program_by_name(skeleton->obj, std::string(name).c_str());
+    bpf_link* link = program == nullptr ? nullptr : bpf_program__attach(program);
+    if (link == nullptr) {
+      choice.progress->why = fmt::format("attaching to {} failed: {}", choice.progress->probe->function, std::strerror(errno));
+      return false;
+    }
+    made.emplace_back(link);
+  }
+  return true;
+}
+
+// All of `choices` in one object; false if it can't be loaded. Where a probe has two programs, the
+// exit one is attached first: an exit without its entry is ignored, the other way round isn't.
+bool Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
+  libbpf_log().clear();
+  Skeleton skeleton(pathtrace_bpf__open());
+  if (!skeleton || !configure(skeleton.get())) {
+    if (first_error.empty()) first_error = fmt::format("the BPF object can't be opened: {}", std::strerror(errno));
+    return false;
+  }
+  std::set<std::string_view> wanted;
+  for (const auto& choice : choices) wanted.insert(choice.programs.begin(), choice.programs.end());
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, skeleton->obj)
+      bpf_program__set_autoload(program, wanted.count(bpf_program__name(program)) != 0);
+  if (const int error = pathtrace_bpf__load(skeleton.get()); error != 0) {
+    for (const auto& choice : choices) choice.progress->why = fmt::format("loading failed: {}", std::strerror(-error));
+    if (first_error.empty()) {
+      first_error = std::strerror(-error);
+      first_log = libbpf_log();
+    }
+    return false;
+  }
+  const bool is_first = skeletons.empty();
+  if (is_first)
+    generations.set_maps(bpf_map__fd(skeleton->maps.legacy_generations), bpf_map__fd(skeleton->maps.nft_generations));
+  skeletons.push_back(std::move(skeleton));
+  for (const auto& choice : choices) {
+    std::vector<Link> made;
+    Choice exit_first = choice;
+    std::reverse(exit_first.programs.begin(), exit_first.programs.end());
+    choice.progress->attached = attach(skeletons.back().get(), exit_first, made);
+    if (!choice.progress->attached) {
+      choice.progress->failed = true;
+      if (first_error.empty()) first_error = choice.progress->why;
+      continue;
+    }
+    choice.progress->why.clear();
+    for (auto& link : made) links.push_back(std::move(link));
+  }
+  return true;
+}
+
+bool Tracer::State::is_attached(std::string_view name) const {
+  return std::any_of(progress.begin(), progress.end(),
+                     [&](const ProbeProgress& p) { return p.probe->name == name && p.attached; });
+}
+
+void Tracer::State::after_attach() {
+  generations.set_attached(is_attached("iptables changes"), is_attached("nftables changes"));
+  if (!skeletons.empty() && skeletons.front()->bss->xt_recseq_cookie == 0 &&
+      (is_attached("iptables") || is_attached("ip6tables")))
+    skeletons.front()->bss->xt_recseq_cookie = symbol_addresses({"xt_recseq"})[0];
+  if (options.trace_key && !trace_key && is_attached("nftables")) {
+    auto key = TraceKey::hold();
+    if (key) {
+      trace_key = std::move(*key);
+      trace_key_problem.clear();
+    } else {
+      trace_key_problem = key.error().message;
+    }
+  }
+}
+
+Result<Tracer> Tracer::start(const TracerOptions& options) {
+  libbpf_set_print(collect_libbpf);
+  libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
+  auto state = std::make_unique<State>();
+  state->options = options;
+  auto btf = KernelBtf::load();
+  if (!btf) return btf.error();
+  state->btf = std::move(*btf);
+  state->per_cpu_offset_table = symbol_addresses({"__per_cpu_offset"})[0];
+  for (const auto& probe : probe_table())
+    if (is_needed(probe, options.filter)) state->progress.push_back({&probe, false, false, {}});
+
+  Tracer tracer(std::move(state));
+  tracer.attach_new();
+  const auto& progress = tracer.state_->progress;
+  if (std::none_of(progress.begin(), progress.end(), [](const ProbeProgress& p) { return p.attached; }))
+    return Error{ExitStatus::unsupported,
+                 fmt::format("this kernel refuses tracing programs ({}). `vmtest/demo` shows pathtrace on a kernel of its "
+                             "own, in QEMU",
+                             tracer.state_->first_error),
+                 tracer.state_->first_log};
+  return tracer;
+}
+
+bool Tracer::attach_new() {
+  auto choices = state_->choose();
+  if (choices.empty()) return false;
+  // One object for all is quickest; if a program in it is refused, each alone, so that only that one is missing.
+  if (!state_->load_and_attach(choices)) {
+    for (const auto& choice : choices)
+      if (!state_->load_and_attach({choice})) choice.progress->failed = true;
+  }
+  state_->after_attach();
+  return std::any_of(choices.begin(), choices.end(), [](const Choice& c) { return c.progress->attached; });
+}
+
+void Tracer::detach() { state_->links.clear(); }
+
+std::vector<ProbeStatus> Tracer::probes() const {
+  std::vector<ProbeStatus> result;
+  for (const auto& p : state_->progress) {
+    ProbeStatus status{std::string(p.probe->name), p.attached ? ProbeState::attached : ProbeState::unavailable, {}};
+    if (!p.attached) status.why = p.why;
+    result.push_back(std::move(status));
+  }
+  return result;
+}
+
+std::vector<std::string> Tracer::shortcomings() const {
+  std::vector<std::string> lines;
+  for (const auto& p : state_->progress)
+    if (!p.attached && (p.failed || p.probe->module.empty())) lines.push_back(fmt::format("{}: {}", p.probe->lost, p.why));
+  if (!state_->trace_key_problem.empty())
+    lines.push_back(fmt::format("rules of nftables and iptables-nft: {}", state_->trace_key_problem));
+  return lines;
+}
+
+int Tracer::events_fd() const { return bpf_map__fd(state_->skeletons.front()->maps.events); }
+
+std::uint64_t Tracer::lost() const {
+  const int cpus = libbpf_num_possible_cpus();
+  std::vector<std::uint64_t> values(cpus > 0 ? static_cast<std::size_t>(cpus) : 1);
+  const std::uint32_t all = 0;
+  if (bpf_map_lookup_elem(bpf_map__fd(state_->skeletons.front()->maps.lost_events), &all, values.data()) != 0) return 0;
+  std::uint64_t sum = 0;
+  for (const auto value : values) sum += value;
+  return sum;
+}
+
+Generations& Tracer::generations() { return state_->generations; }
+const KernelBtf& Tracer::btf() const { return *state_->btf; }
+
+}  // namespace pathtrace

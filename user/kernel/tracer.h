@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+// Chooses, loads and attaches the programs of a run, and detaches them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernel/btf.h"
+#include "pathtrace/filter.h"
+#include "kernel/generations.h"
+#include "support/result.h"
+#include "timeline/model.h"
+
+namespace pathtrace {
+
+struct TracerOptions {
+  pt_filter filter{};
+  std::uint32_t max_rules = 16384;      // of a legacy table whose counters are copied
+  std::uint32_t buffer_bytes = 8 << 20;  // of the ring buffer; a power of two
+  bool trace_key = true;                // hold the nftables trace key
+};
+
+class Tracer {
+ public:
+  // Loads and attaches what this kernel has now. Fails with ExitStatus::unsupported if nothing
+  // could be attached; a probe that could not is listed in probes().
+  static Result<Tracer> start(const TracerOptions& options);
+  Tracer(Tracer&&) noexcept;
+  Tracer& operator=(Tracer&&) noexcept;
+  ~Tracer();  // detaches everything
+
+  // Attaches to what was loaded since (PT_EVENT_MODULE_LOADED). True if something was.
+  bool attach_new();
+  // No new events; what is in the ring buffer can still be read.
+  void detach();
+
+  [[nodiscard]] std::vector<ProbeStatus> probes() const;
+  // Probes that aren't attached though their function exists, or whose function this kernel lacks
+  // (a backend whose module isn't loaded is not one of them): a line each, "what is lost: why".
+  [[nodiscard]] std::vector<std::string> shortcomings() const;
+  [[nodiscard]] int events_fd() const;
+  // Events that found no room in the ring buffer, since the start.
+  [[nodiscard]] std::uint64_t lost() const;
+  [[nodiscard]] Generations& generations();
+  [[nodiscard]] const KernelBtf& btf() const;
+
+ private:
+  struct State;
+  explicit Tracer(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace pathtrace
