@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "cli/match.h"
+
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "cli/options.h"
+
+namespace pathtrace {
+namespace {
+
+pt_filter filter(const std::string& line) {
+  std::istringstream in(line);
+  std::vector<std::string> args;
+  for (std::string word; in >> word;) args.push_back(word);
+  const auto options = parse_options(args);
+  EXPECT_TRUE(options) << line;
+  return options->filter;
+}
+
+Packet packet() {
+  Packet out;
+  out.id = 1;
+  out.connection = 9;
+  out.protocol = "tcp";
+  out.source = {"10.0.0.9", 51514};
+  out.destination = {"10.0.0.1", 80};
+  out.iif = "eth0";
+  return out;
+}
+
+struct Case {
+  const char* line;
+  bool kept;
+};
+
+constexpr Case cases[] = {
+    {"", true},
+    {"--dport 80", true},
+    {"--dport 51514", true},  // the direction of its replies
+    {"--dport 81", false},
+    {"--sport 80 --dport 51514", true},
+    {"--sport 80 --dport 80", false},
+    {"--port 80", true},
+    {"--port 443", false},
+    {"-s 10.0.0.9 -d 10.0.0.1", true},
+    {"-s 10.0.0.1 -d 10.0.0.9", true},
+    {"-s 10.0.0.9 -d 10.0.0.9", false},
+    {"-s 10.0.0.0/24 --dport 80", true},
+    {"-s 10.0.0.1 --dport 80", false},
+    {"--host 10.0.0.1", true},
+    {"--host 10.0.1.0/24", false},
+    {"--host fd00::1", false},
+    {"-p tcp", true},
+    {"-p udp", false},
+    {"-p icmp", false},
+    {"-4", true},
+    {"-6", false},
+    {"-i eth0", true},
+    {"-i eth1", false},
+};
+
+TEST(Match, Packets) {
+  for (const auto& [line, kept] : cases) EXPECT_EQ(matches(filter(line), packet()), kept) << line;
+}
+
+TEST(Match, ReplyPacketsMatchToo) {
+  Packet reply = packet();
+  std::swap(reply.source, reply.destination);
+  for (const auto& [line, kept] : cases) EXPECT_EQ(matches(filter(line), reply), kept) << line;
+}
+
+TEST(Match, IcmpHasNoPorts) {
+  Packet icmp = packet();
+  icmp.protocol = "icmp";
+  icmp.source.port.reset();
+  icmp.destination.port.reset();
+  EXPECT_TRUE(matches(filter(""), icmp));
+  EXPECT_TRUE(matches(filter("-p icmp"), icmp));
+  EXPECT_FALSE(matches(filter("--dport 80"), icmp));
+}
+
+TEST(Match, AConnectionByItsEndsBeforeAndAfterNat) {
+  Connection connection;
+  connection.protocol = "tcp";
+  connection.client = {"10.0.0.9", 51514};
+  connection.server = {"10.0.0.1", 80};
+  connection.nat = Nat{{"10.0.0.9", 51514}, {"10.0.0.1", 80}, {"10.0.0.9", 51514}, {"172.17.0.2", 8080}};
+  EXPECT_TRUE(matches(filter("--dport 80"), connection));
+  EXPECT_TRUE(matches(filter("--dport 8080 -d 172.17.0.2"), connection));
+  EXPECT_FALSE(matches(filter("--dport 80 -d 172.17.0.2"), connection));
+}
+
+TEST(ReplayFilter, KeepsWhatBelongsToAKeptConnection) {
+  ReplayFilter kept(filter("--dport 80 -i eth0"));
+  Packet error;
+  error.protocol = "icmp";
+  error.connection = 9;
+  error.source = {"10.0.0.1", {}};
+  error.destination = {"10.0.0.9", {}};
+  EXPECT_TRUE(kept.keep(packet()));
+  EXPECT_TRUE(kept.keep(error));
+  Connection connection;
+  connection.id = 9;
+  EXPECT_TRUE(kept.keep(connection));
+  connection.id = 10;
+  connection.protocol = "tcp";
+  connection.client = {"10.0.0.9", 51515};
+  connection.server = {"10.0.0.1", 80};
+  EXPECT_FALSE(kept.keep(connection)) << "none of its packets was on eth0";
+  EXPECT_TRUE(kept.keep(LostRecord{}));
+}
+
+}  // namespace
+}  // namespace pathtrace

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "cli/match.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <array>
+
+namespace pathtrace {
+namespace {
+
+bool contains(const pt_prefix& prefix, const std::string& address) {
+  if (prefix.family == 0) return true;
+  std::array<std::uint8_t, sizeof(prefix.addr)> bytes{};
+  if (inet_pton(prefix.family, address.c_str(), bytes.data()) != 1) return false;
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    if ((bytes[i] & prefix.mask[i]) != prefix.addr[i]) return false;
+  return true;
+}
+
+bool is_port(std::uint16_t wanted, const Endpoint& end) { return wanted == 0 || end.port == wanted; }
+
+bool ends_match(const pt_filter& filter, const Endpoint& source, const Endpoint& destination) {
+  return contains(filter.src, source.address) && contains(filter.dst, destination.address) &&
+         is_port(filter.sport, source) && is_port(filter.dport, destination) &&
+         (contains(filter.host, source.address) || contains(filter.host, destination.address)) &&
+         (is_port(filter.port, source) || is_port(filter.port, destination));
+}
+
+bool either_way(const pt_filter& filter, const Endpoint& one, const Endpoint& other) {
+  return ends_match(filter, one, other) || ends_match(filter, other, one);
+}
+
+bool protocol_matches(const pt_filter& filter, const std::string& protocol) {
+  const bool icmp = protocol == "icmp" || protocol == "icmpv6";
+  switch (filter.protocol) {
+    case IPPROTO_TCP:
+      return protocol == "tcp";
+    case IPPROTO_UDP:
+      return protocol == "udp";
+    case IPPROTO_ICMP:
+      return icmp;
+    default:
+      break;
+  }
+  const bool ports = filter.sport != 0 || filter.dport != 0 || filter.port != 0;
+  return protocol == "tcp" || protocol == "udp" || (icmp && !ports);
+}
+
+bool family_matches(const pt_filter& filter, const std::string& address) {
+  if (filter.family == 0) return true;
+  return (address.find(':') != std::string::npos) == (filter.family == AF_INET6);
+}
+
+bool netns_matches(const pt_filter& filter, const Netns& netns) {
+  return filter.netns == 0 || filter.netns == netns.inode;
+}
+
+bool interface_matches(const pt_filter& filter, const Packet& packet) {
+  return filter.interface[0] == '\0' || packet.iif == filter.interface || packet.oif == filter.interface;
+}
+
+}  // namespace
+
+bool matches(const pt_filter& filter, const Packet& packet) {
+  return protocol_matches(filter, packet.protocol) && family_matches(filter, packet.source.address) &&
+         netns_matches(filter, packet.netns) && interface_matches(filter, packet) &&
+         either_way(filter, packet.source, packet.destination);
+}
+
+bool matches(const pt_filter& filter, const Connection& connection) {
+  if (!protocol_matches(filter, connection.protocol) || !netns_matches(filter, connection.netns) ||
+      !family_matches(filter, connection.client.address))
+    return false;
+  const auto& nat = connection.nat;
+  return either_way(filter, connection.client, connection.server) ||
+         (nat && (either_way(filter, nat->original_source, nat->original_destination) ||
+                  either_way(filter, nat->translated_source, nat->translated_destination)));
+}
+
+bool ReplayFilter::keep_packet(const Packet& packet) {
+  if (!matches(filter_, packet)) return kept_.contains(packet.connection);
+  kept_.insert(packet.connection);
+  return true;
+}
+
+bool ReplayFilter::keep_connection(const Connection& connection) {
+  if (kept_.contains(connection.id)) return true;
+  return filter_.interface[0] == '\0' && matches(filter_, connection);
+}
+
+bool ReplayFilter::keep(const Record& record) {
+  if (const auto* packet = std::get_if<Packet>(&record)) return keep_packet(*packet);
+  if (const auto* connection = std::get_if<Connection>(&record)) return keep_connection(*connection);
+  return true;
+}
+
+}  // namespace pathtrace

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+// Every option once: the parser, the help and the tests of the man page and the completion read
+// this table.
+#pragma once
+
+#include <array>
+
+namespace pathtrace {
+
+enum class OptionGroup { filter, output, control };
+
+struct OptionSpec {
+  const char* names;  // "-s,--src": the last is the one that messages use
+  const char* value;  // what stands for its value in the help; nullptr = a flag
+  OptionGroup group;
+  const char* help;
+};
+
+inline constexpr auto option_table = std::to_array<OptionSpec>({
+    {"-p,--proto", "PROTO", OptionGroup::filter, "tcp, udp, icmp or icmpv6"},
+    {"-s,--src", "ADDR[/LEN]", OptionGroup::filter, "the client's address"},
+    {"-d,--dst", "ADDR[/LEN]", OptionGroup::filter, "the server's address"},
+    {"--host", "ADDR[/LEN]", OptionGroup::filter, "either end's address"},
+    {"--sport", "PORT", OptionGroup::filter, "the client's port"},
+    {"--dport", "PORT", OptionGroup::filter, "the server's port"},
+    {"--port", "PORT", OptionGroup::filter, "either end's port"},
+    {"-i,--interface", "NAME", OptionGroup::filter, "in or out through this interface"},
+    {"--netns", "NS", OptionGroup::filter, "one network namespace: name, pid, path or self"},
+    {"-4,--ipv4", nullptr, OptionGroup::filter, "IPv4 only"},
+    {"-6,--ipv6", nullptr, OptionGroup::filter, "IPv6 only"},
+    {"--all-packets", nullptr, OptionGroup::filter, "bulk data of a connection, too, packet by packet"},
+    {"--json", nullptr, OptionGroup::output, "JSON Lines instead of text"},
+    {"-w,--write", "FILE", OptionGroup::output, "keep the trace in FILE as well (-: --json)"},
+    {"-r,--read", "FILE", OptionGroup::output, "show a kept trace, as any user (-: stdin)"},
+    {"-q,--quiet", nullptr, OptionGroup::output, "no notices on stderr, errors only"},
+    {"-v,--verbose", nullptr, OptionGroup::output, "more details on stderr; twice for all"},
+    {"-c,--count", "N", OptionGroup::control, "end after N connections"},
+    {"--duration", "TIME", OptionGroup::control, "end after 30, 30s, 5m or 1h"},
+    {"--ready-fd", "FD", OptionGroup::control, "write a newline to FD when tracing has begun"},
+    {"--no-trace-key", nullptr, OptionGroup::control, "leave nftables tracing off: no nftables rules"},
+    {"--max-rules", "N", OptionGroup::control, "iptables rules a table may have (16384)"},
+    {"-V,--version", nullptr, OptionGroup::control, "print the version and end"},
+    {"-h,--help", nullptr, OptionGroup::control, "print this and end"},
+});
+
+}  // namespace pathtrace
