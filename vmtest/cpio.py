@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Writes cpio archives in the `newc` format, which the kernel unpacks as its root. No root needed, same input gives the same bytes."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Does the JSON that came match what a scenario expects? Expectations name only what matters to them:
 
   {…}          the fields named match; others may be there

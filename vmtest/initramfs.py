@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The root of the test VM, as cpio parts that the kernel unpacks one after the other:
 
   base      the tools: dash, busybox, iproute2, iptables, nftables, ipset, conntrack, bpftool, with their libraries

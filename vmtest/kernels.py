@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
 """Which kernels are tested, and where they come from: Debian's own packages, unpacked into a cache.
 
   python3 vmtest/kernels.py                 list the table

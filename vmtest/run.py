@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
 """Runs the scenarios on real kernels, one boot a kernel, and says a line a test.
 
   python3 vmtest/run.py                            all scenarios on the default kernels
@@ -147,7 +148,7 @@ def main() -> int:
     parser.add_argument("--kernel", action="append", metavar="NAME[-smpN]", help=f"may be repeated; {' '.join(MATRIX)} unless given")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--pathtrace", type=Path, metavar="PATH", help="build/release/pathtrace unless given")
-    parser.add_argument("--traffic", type=Path, metavar="PATH", help="build/release/vmtest/traffic unless given")
+    parser.add_argument("--traffic", type=Path, metavar="PATH", help="build/release/traffic unless given")
     options = parser.parse_args()
     try:
         variants = chosen(scenario.read_all(), options.substrings)
@@ -156,7 +157,7 @@ def main() -> int:
             return 0
         programs = {
             "usr/local/bin/pathtrace": program(options.pathtrace, "pathtrace"),
-            "usr/local/bin/traffic": program(options.traffic, "vmtest/traffic"),
+            "usr/local/bin/traffic": program(options.traffic, "traffic"),
         }
         runs = []
         for label in options.kernel or MATRIX:

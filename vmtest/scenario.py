@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Scenarios: one TOML file each in scenarios/, expanded by backend and IP family, compiled to a dash script. README.md has the format."""
 
 import dataclasses

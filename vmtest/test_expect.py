@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The matcher decides every VM test, so it is tested itself: python3 -m unittest test_expect"""
 
 import unittest

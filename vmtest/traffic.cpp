@@ -1,321 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
 // The traffic of the VM tests: a listener that echoes, and a client that says what connect() said.
 //
 //   traffic listen ADDR PORT [--udp] [--backlog N] [--no-accept] [--v6only] [--background]
 //       Prints READY when it listens; with --background it returns at that moment and a child serves on.
-//       A TCP connection is read to its end, echoed, and closed in order. --no-accept leaves connections in the accept queue.
-//   traffic connect ADDR PORT [--udp] [--source ADDR[,PORT]] [--timeout MS] [--send N] [--linger0] [--count N]
-//       Prints a line a connection: `ok`, or the name of the errno (ECONNREFUSED, …); ETIMEDOUT also when our own bound is hit.
-//       --send N sends N bytes, ends the sending side and reads to the end. --linger0 closes with an RST.
+//       A TCP connection is read to its end, echoed, and closed in order.
+//       --no-accept leaves connections in the accept queue.
+//   traffic connect ADDR PORT [--udp] [--source ADDR[,PORT]] [--timeout MS] [--send N] [--linger0]
+//                   [--count N]
+//       Prints a line a connection: `ok`, or the name of the errno (ECONNREFUSED, …); ETIMEDOUT also
+//       when our own bound is hit. --send N sends N bytes, ends the sending side and reads to the end.
+//       --linger0 closes with an RST.
 //   traffic unignore COMMAND…
 //       Runs the command with SIGINT and SIGQUIT as they were: a shell's background jobs ignore both.
 //
 // Exit status: 0, or 2 when the traffic could not even be tried.
 #include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <netinet/tcp.h>
-#include <poll.h>
 #include <string>
 #include <string_view>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 namespace {
 
 struct Options {
-    std::string address;
-    std::uint16_t port = 0;
-    std::string source;
-    std::uint16_t source_port = 0;
-    int backlog = 128;
-    int timeout_ms = 5000;
-    int count = 1;
-    long send = 0;
-    bool udp = false;
-    bool accept = true;
-    bool v6only = false;
-    bool background = false;
-    bool linger0 = false;
+  std::string address;
+  std::uint16_t port = 0;
+  std::string source;
+  std::uint16_t source_port = 0;
+  int backlog = 128;
+  int timeout_ms = 5000;
+  int count = 1;
+  long send = 0;
+  bool udp = false;
+  bool accept = true;
+  bool v6only = false;
+  bool background = false;
+  bool linger0 = false;
 };
 
-[[noreturn]] void die(const std::string &what)
-{
-    std::fprintf(stderr, "traffic: %s: %s\n", what.c_str(), std::strerror(errno));
-    std::exit(2);
+[[noreturn]] void die(const std::string& what) {
+  std::fprintf(stderr, "traffic: %s: %s\n", what.c_str(), std::strerror(errno));
+  std::exit(2);
 }
 
-[[noreturn]] void usage(const std::string &wrong)
-{
-    std::fprintf(stderr, "traffic: %s (usage: traffic listen|connect ADDR PORT [options])\n", wrong.c_str());
-    std::exit(2);
+[[noreturn]] void usage(const std::string& wrong) {
+  std::fprintf(stderr, "traffic: %s (usage: traffic listen|connect ADDR PORT [options])\n", wrong.c_str());
+  std::exit(2);
 }
 
 struct Endpoint {
-    sockaddr_storage storage{};
-    socklen_t size = 0;
+  sockaddr_storage storage{};
+  socklen_t size = 0;
 
-    Endpoint(const std::string &address, std::uint16_t port)
-    {
-        auto *v4 = reinterpret_cast<sockaddr_in *>(&storage);
-        auto *v6 = reinterpret_cast<sockaddr_in6 *>(&storage);
-        if (inet_pton(AF_INET, address.c_str(), &v4->sin_addr) == 1) {
-            v4->sin_family = AF_INET;
-            v4->sin_port = htons(port);
-            size = sizeof *v4;
-        } else if (inet_pton(AF_INET6, address.c_str(), &v6->sin6_addr) == 1) {
-            v6->sin6_family = AF_INET6;
-            v6->sin6_port = htons(port);
-            size = sizeof *v6;
-        } else {
-            usage("no address: " + address);
-        }
+  Endpoint(const std::string& address, std::uint16_t port) {
+    auto* v4 = reinterpret_cast<sockaddr_in*>(&storage);
+    auto* v6 = reinterpret_cast<sockaddr_in6*>(&storage);
+    if (inet_pton(AF_INET, address.c_str(), &v4->sin_addr) == 1) {
+      v4->sin_family = AF_INET;
+      v4->sin_port = htons(port);
+      size = sizeof *v4;
+    } else if (inet_pton(AF_INET6, address.c_str(), &v6->sin6_addr) == 1) {
+      v6->sin6_family = AF_INET6;
+      v6->sin6_port = htons(port);
+      size = sizeof *v6;
+    } else {
+      usage("no address: " + address);
     }
-    const sockaddr *get() const { return reinterpret_cast<const sockaddr *>(&storage); }
-    int family() const { return storage.ss_family; }
+  }
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+  int family() const { return storage.ss_family; }
 };
 
-int open_socket(const Endpoint &endpoint, const Options &options)
-{
-    int fd = socket(endpoint.family(), (options.udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        die("socket");
-    int on = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    return fd;
+int open_socket(const Endpoint& endpoint, const Options& options) {
+  int fd = socket(endpoint.family(), (options.udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+  if (fd < 0) die("socket");
+  int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  return fd;
 }
 
 // What the peer experienced, in the words of errno(3).
-std::string errno_name(int error)
-{
-    const char *name = strerrorname_np(error);
-    return name ? name : std::to_string(error);
+std::string errno_name(int error) {
+  const char* name = strerrorname_np(error);
+  return name ? name : std::to_string(error);
 }
 
 // listen
 
-void echo_stream(int fd)
-{
-    std::string received;
-    char buffer[65536];
-    ssize_t size;
-    while ((size = read(fd, buffer, sizeof buffer)) > 0)
-        received.append(buffer, static_cast<std::size_t>(size));
-    for (std::size_t sent = 0; sent < received.size();) {
-        size = write(fd, received.data() + sent, received.size() - sent);
-        if (size <= 0)
-            break;
-        sent += static_cast<std::size_t>(size);
-    }
-    close(fd);
+void echo_stream(int fd) {
+  std::string received;
+  char buffer[65536];
+  ssize_t size;
+  while ((size = read(fd, buffer, sizeof buffer)) > 0)
+    received.append(buffer, static_cast<std::size_t>(size));
+  for (std::size_t sent = 0; sent < received.size();) {
+    size = write(fd, received.data() + sent, received.size() - sent);
+    if (size <= 0) break;
+    sent += static_cast<std::size_t>(size);
+  }
+  close(fd);
 }
 
-void echo_datagrams(int fd)
-{
-    char buffer[65536];
-    for (;;) {
-        sockaddr_storage peer{};
-        socklen_t peer_size = sizeof peer;
-        ssize_t size = recvfrom(fd, buffer, sizeof buffer, 0, reinterpret_cast<sockaddr *>(&peer), &peer_size);
-        if (size >= 0)
-            sendto(fd, buffer, static_cast<std::size_t>(size), 0, reinterpret_cast<sockaddr *>(&peer), peer_size);
-    }
+void echo_datagrams(int fd) {
+  char buffer[65536];
+  for (;;) {
+    sockaddr_storage peer{};
+    socklen_t peer_size = sizeof peer;
+    ssize_t size = recvfrom(fd, buffer, sizeof buffer, 0, reinterpret_cast<sockaddr*>(&peer), &peer_size);
+    if (size >= 0)
+      sendto(fd, buffer, static_cast<std::size_t>(size), 0, reinterpret_cast<sockaddr*>(&peer), peer_size);
+  }
 }
 
-int serve(const Options &options)
-{
-    Endpoint endpoint(options.address, options.port);
-    int fd = open_socket(endpoint, options);
-    if (endpoint.family() == AF_INET6) {
-        int only = options.v6only;
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
-    }
-    if (bind(fd, endpoint.get(), endpoint.size) < 0)
-        die("bind " + options.address);
-    if (!options.udp && listen(fd, options.backlog) < 0)
-        die("listen");
-    std::signal(SIGPIPE, SIG_IGN);
-    if (options.background) {
-        pid_t child = fork();
-        if (child < 0)
-            die("fork");
-        if (child > 0)
-            return 0;
-        setsid();
-    } else {
-        std::puts("READY");
-        std::fflush(stdout);
-    }
-    if (options.udp)
-        echo_datagrams(fd);
-    while (options.accept) {
-        int connection = accept4(fd, nullptr, nullptr, SOCK_CLOEXEC);
-        if (connection >= 0)
-            echo_stream(connection);
-    }
-    for (;;)
-        pause();
+int serve(const Options& options) {
+  Endpoint endpoint(options.address, options.port);
+  int fd = open_socket(endpoint, options);
+  if (endpoint.family() == AF_INET6) {
+    int only = options.v6only;
+    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
+  }
+  if (bind(fd, endpoint.get(), endpoint.size) < 0) die("bind " + options.address);
+  if (!options.udp && listen(fd, options.backlog) < 0) die("listen");
+  std::signal(SIGPIPE, SIG_IGN);
+  if (options.background) {
+    pid_t child = fork();
+    if (child < 0) die("fork");
+    if (child > 0) return 0;
+    setsid();
+  } else {
+    std::puts("READY");
+    std::fflush(stdout);
+  }
+  if (options.udp) echo_datagrams(fd);
+  while (options.accept) {
+    int connection = accept4(fd, nullptr, nullptr, SOCK_CLOEXEC);
+    if (connection >= 0) echo_stream(connection);
+  }
+  for (;;) pause();
 }
 
 // connect
 
 // Waits until the socket is ready; false if the bound is hit first.
-bool ready(int fd, short events, int timeout_ms)
-{
-    pollfd waiting{fd, events, 0};
-    int count;
-    do
-        count = poll(&waiting, 1, timeout_ms);
-    while (count < 0 && errno == EINTR);
-    return count > 0;
+bool ready(int fd, short events, int timeout_ms) {
+  pollfd waiting{fd, events, 0};
+  int count;
+  do count = poll(&waiting, 1, timeout_ms);
+  while (count < 0 && errno == EINTR);
+  return count > 0;
 }
 
-int pending_error(int fd)
-{
-    int error = 0;
-    socklen_t size = sizeof error;
-    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
-    return error;
+int pending_error(int fd) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+  return error;
 }
 
 // Sends, and reads until the peer closes (stream) or answers (datagram). Returns 0 or an errno.
-int exchange(int fd, const Options &options)
-{
-    std::string data(static_cast<std::size_t>(options.send), 'x');
-    for (std::size_t sent = 0; sent < data.size();) {
-        ssize_t size = send(fd, data.data() + sent, data.size() - sent, MSG_NOSIGNAL);
-        if (size < 0 && errno == EAGAIN && ready(fd, POLLOUT, options.timeout_ms))
-            continue;
-        if (size < 0)
-            return errno == EAGAIN ? ETIMEDOUT : errno;
-        sent += static_cast<std::size_t>(size);
-    }
-    if (!options.udp && !options.linger0)
-        shutdown(fd, SHUT_WR);
-    for (;;) {
-        char buffer[65536];
-        if (options.linger0)
-            return 0;
-        if (!ready(fd, POLLIN, options.timeout_ms))
-            return ETIMEDOUT;
-        ssize_t size = recv(fd, buffer, sizeof buffer, 0);
-        if (size < 0)
-            return errno;
-        if (size == 0 || options.udp)
-            return 0;
-    }
+int exchange(int fd, const Options& options) {
+  std::string data(static_cast<std::size_t>(options.send), 'x');
+  for (std::size_t sent = 0; sent < data.size();) {
+    ssize_t size = send(fd, data.data() + sent, data.size() - sent, MSG_NOSIGNAL);
+    if (size < 0 && errno == EAGAIN && ready(fd, POLLOUT, options.timeout_ms)) continue;
+    if (size < 0) return errno == EAGAIN ? ETIMEDOUT : errno;
+    sent += static_cast<std::size_t>(size);
+  }
+  if (!options.udp && !options.linger0) shutdown(fd, SHUT_WR);
+  for (;;) {
+    char buffer[65536];
+    if (options.linger0) return 0;
+    if (!ready(fd, POLLIN, options.timeout_ms)) return ETIMEDOUT;
+    ssize_t size = recv(fd, buffer, sizeof buffer, 0);
+    if (size < 0) return errno;
+    if (size == 0 || options.udp) return 0;
+  }
 }
 
-int connect_once(const Options &options)
-{
-    Endpoint endpoint(options.address, options.port);
-    int fd = open_socket(endpoint, options);
-    if (!options.source.empty()) {
-        Endpoint source(options.source, options.source_port);
-        if (bind(fd, source.get(), source.size) < 0)
-            die("bind " + options.source);
-    }
-    // Blocking sockets would retry a SYN for two minutes: connect in the background, and bound the wait.
-    int on = 1;
-    ioctl(fd, FIONBIO, &on);
-    int error = 0;
-    if (connect(fd, endpoint.get(), endpoint.size) < 0)
-        error = errno;
-    if (error == EINPROGRESS)
-        error = ready(fd, POLLOUT, options.timeout_ms) ? pending_error(fd) : ETIMEDOUT;
-    if (error == 0 && (options.send > 0 || options.udp))
-        error = exchange(fd, options);
-    if (options.linger0) {
-        linger abort{1, 0};
-        setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
-    }
-    close(fd);
-    return error;
+int connect_once(const Options& options) {
+  Endpoint endpoint(options.address, options.port);
+  int fd = open_socket(endpoint, options);
+  if (!options.source.empty()) {
+    Endpoint source(options.source, options.source_port);
+    if (bind(fd, source.get(), source.size) < 0) die("bind " + options.source);
+  }
+  // Blocking sockets would retry a SYN for two minutes: connect in the background, and bound the wait.
+  int on = 1;
+  ioctl(fd, FIONBIO, &on);
+  int error = 0;
+  if (connect(fd, endpoint.get(), endpoint.size) < 0) error = errno;
+  if (error == EINPROGRESS) error = ready(fd, POLLOUT, options.timeout_ms) ? pending_error(fd) : ETIMEDOUT;
+  if (error == 0 && (options.send > 0 || options.udp)) error = exchange(fd, options);
+  if (options.linger0) {
+    linger abort{1, 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+  }
+  close(fd);
+  return error;
 }
 
-int connect_all(const Options &options)
-{
-    for (int number = 0; number < options.count; ++number) {
-        int error = connect_once(options);
-        std::puts(error == 0 ? "ok" : errno_name(error).c_str());
-        std::fflush(stdout);
-    }
-    return 0;
+int connect_all(const Options& options) {
+  for (int number = 0; number < options.count; ++number) {
+    int error = connect_once(options);
+    std::puts(error == 0 ? "ok" : errno_name(error).c_str());
+    std::fflush(stdout);
+  }
+  return 0;
 }
 
 // Options
 
-long number(std::string_view name, const char *text)
-{
-    char *end = nullptr;
-    long value = text ? std::strtol(text, &end, 10) : -1;
-    if (value < 0 || *end != '\0')
-        usage(std::string(name) + " wants a number");
-    return value;
+long number(std::string_view name, const char* text) {
+  char* end = nullptr;
+  long value = text ? std::strtol(text, &end, 10) : -1;
+  if (value < 0 || *end != '\0') usage(std::string(name) + " wants a number");
+  return value;
 }
 
-Options parse(char **argument)
-{
-    Options options;
-    if (!argument[0] || !argument[1])
-        usage("ADDR and PORT are needed");
-    options.address = argument[0];
-    options.port = static_cast<std::uint16_t>(number("PORT", argument[1]));
-    for (argument += 2; *argument; ++argument) {
-        std::string_view name = *argument;
-        auto value = [&] { return number(name, *++argument); };
-        if (name == "--udp")
-            options.udp = true;
-        else if (name == "--no-accept")
-            options.accept = false;
-        else if (name == "--v6only")
-            options.v6only = true;
-        else if (name == "--background")
-            options.background = true;
-        else if (name == "--linger0")
-            options.linger0 = true;
-        else if (name == "--backlog")
-            options.backlog = static_cast<int>(value());
-        else if (name == "--timeout")
-            options.timeout_ms = static_cast<int>(value());
-        else if (name == "--count")
-            options.count = static_cast<int>(value());
-        else if (name == "--send")
-            options.send = value();
-        else if (name == "--source" && argument[1]) {
-            options.source = *++argument;
-            if (auto comma = options.source.find(','); comma != std::string::npos) {
-                options.source_port = static_cast<std::uint16_t>(number("source port", options.source.c_str() + comma + 1));
-                options.source.resize(comma);
-            }
-        } else
-            usage("unknown option " + std::string(name));
-    }
-    return options;
+Options parse(char** argument) {
+  Options options;
+  if (!argument[0] || !argument[1]) usage("ADDR and PORT are needed");
+  options.address = argument[0];
+  options.port = static_cast<std::uint16_t>(number("PORT", argument[1]));
+  for (argument += 2; *argument; ++argument) {
+    std::string_view name = *argument;
+    auto value = [&] { return number(name, *++argument); };
+    if (name == "--udp")
+      options.udp = true;
+    else if (name == "--no-accept")
+      options.accept = false;
+    else if (name == "--v6only")
+      options.v6only = true;
+    else if (name == "--background")
+      options.background = true;
+    else if (name == "--linger0")
+      options.linger0 = true;
+    else if (name == "--backlog")
+      options.backlog = static_cast<int>(value());
+    else if (name == "--timeout")
+      options.timeout_ms = static_cast<int>(value());
+    else if (name == "--count")
+      options.count = static_cast<int>(value());
+    else if (name == "--send")
+      options.send = value();
+    else if (name == "--source" && argument[1]) {
+      options.source = *++argument;
+      if (auto comma = options.source.find(','); comma != std::string::npos) {
+        options.source_port =
+            static_cast<std::uint16_t>(number("source port", options.source.c_str() + comma + 1));
+        options.source.resize(comma);
+      }
+    } else
+      usage("unknown option " + std::string(name));
+  }
+  return options;
 }
 
-int unignore(char **command)
-{
-    std::signal(SIGINT, SIG_DFL);
-    std::signal(SIGQUIT, SIG_DFL);
-    execvp(command[0], command);
-    die(command[0]);
+int unignore(char** command) {
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGQUIT, SIG_DFL);
+  execvp(command[0], command);
+  die(command[0]);
 }
 
-} // namespace
+}  // namespace
 
-int main(int argc, char **argv)
-{
-    std::string_view verb = argc > 2 ? argv[1] : "";
-    if (verb == "listen")
-        return serve(parse(argv + 2));
-    if (verb == "connect")
-        return connect_all(parse(argv + 2));
-    if (verb == "unignore")
-        return unignore(argv + 2);
-    usage("what to do?");
+int main(int argc, char** argv) {
+  std::string_view verb = argc > 2 ? argv[1] : "";
+  if (verb == "listen") return serve(parse(argv + 2));
+  if (verb == "connect") return connect_all(parse(argv + 2));
+  if (verb == "unignore") return unignore(argv + 2);
+  usage("what to do?");
 }

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
 """Boots a test VM: one kernel of kernels.py under QEMU's software emulation, its root from initramfs.py.
 
 Runs a command in it, prints what it prints, returns its exit status:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # Functions of the test VM, for dash. What a scenario compiles to (scenario.py) reads like a list of calls of these.
 #
 # topology_host     client c (10.1.0.2, fd01::2) — h (10.1.0.1, fd01::1), the traced host
@@ -24,7 +25,7 @@ problem() {
 namespace() {
     ip netns add "$1" || die "namespace $1"
     # Addresses are usable at once, and nobody solicits routers.
-    ip netns exec "$1" sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
+    nsenter --net="/run/netns/$1" sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
         net.ipv6.conf.all.router_solicitations=0 net.ipv6.conf.default.router_solicitations=0 \
         net.ipv6.conf.all.accept_ra=0 net.ipv6.conf.default.accept_ra=0 || die "sysctl in $1"
     ip -n "$1" link set lo up
@@ -43,7 +44,7 @@ address() {
 
 warm() {
     for try in 1 2 3 4 5; do
-        ip netns exec "$1" ping -c 1 -W 1 "$2" >/dev/null 2>&1 && return
+        nsenter --net="/run/netns/$1" ping -c 1 -W 1 "$2" >/dev/null 2>&1 && return
     done
     die "$2 does not answer $1"
 }
@@ -141,20 +142,17 @@ stop_pathtrace() {
 
 # Everything a variant made goes, so that the next starts afresh.
 clean_up() {
-    for ns in $(ip netns list | cut -d' ' -f1); do
-        pids=$(ip netns pids "$ns")
+    for path in /run/netns/*; do
+        [ -e "$path" ] || continue
+        pids=$(ip netns pids "${path##*/}")
         # shellcheck disable=SC2086
-        [ -z "$pids" ] || kill -KILL $pids 2>/dev/null
-        ip netns del "$ns"
+        [ -z "$pids" ] || kill -KILL $pids
+        ip netns del "${path##*/}"
     done
     rm -rf "$work"
-    # Modules with state of their own; those still in use stay. Two rounds, as some hold others.
-    for round in 1 2; do
-        # shellcheck disable=SC2046
-        rmmod $(lsmod | awk '/^(iptable_|ip6table_|ip_tables|ip6_tables|arp_tables|arptable_|ebtable|xt_|ipt_|ip6t_|nft_|nf_nat|nf_conntrack|nf_tables)/ && $3 == 0 { print $1 }') \
-            2>/dev/null
-    done
-    true
+    # Modules with a state of their own, and what only they needed; those still in use stay.
+    # shellcheck disable=SC2046
+    modprobe -rqa $(awk '/^(ip_tables|ip6_tables|iptable_|ip6table_|arp|ebt|xt_|ipt_|ip6t_|nft_|nf_)/ && $3 == 0 { print $1 }' /proc/modules)
 }
 
 # Artifacts go to the raw disk, one tar after the other, so that what was done before a VM dies is not lost.

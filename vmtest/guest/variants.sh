@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # Runs the compiled scenarios in /test/variants, each in a shell of its own, and tells the host of each.
 . /test/lib.sh
 
