@@ -80,6 +80,8 @@ static __always_inline void begin_walk(struct cpu_context *cpu, struct nft_frame
 	__u8 family = state->pf == NFPROTO_IPV4 || state->pf == NFPROTO_IPV6 ? state->pf : 0;
 	int wanted = hook_wanted(skb, state, family, &t);
 	struct pt_generation *g;
+	/* a local of its own: BPF_CORE_READ would relocate struct record too */
+	const struct nft_base_chain *basechain = r->basechain;
 	__u32 netns;
 
 	frame->pkt = (__u64)r->pkt;
@@ -99,9 +101,9 @@ static __always_inline void begin_walk(struct cpu_context *cpu, struct nft_frame
 	describe_origin(&walk->e, cpu, skb);
 	walk->e.ts_ns = frame->start_ns;
 	walk->e.kind = PT_EVENT_NFT_WALK;
-	walk->table = BPF_CORE_READ(r->basechain, chain.table, handle);
-	walk->chain = BPF_CORE_READ(r->basechain, chain.handle);
-	walk->priority = BPF_CORE_READ(r->basechain, ops.priority);
+	walk->table = BPF_CORE_READ(basechain, chain.table, handle);
+	walk->chain = BPF_CORE_READ(basechain, chain.handle);
+	walk->priority = BPF_CORE_READ(basechain, ops.priority);
 	g = bpf_map_lookup_elem(&nft_generations, &netns);
 	if (g)
 		walk->generation = *g;
@@ -112,6 +114,9 @@ static __always_inline void add_record(struct nft_frame *frame, struct nft_scrat
 {
 	__u32 n = frame->n_records;
 	struct pt_nft_record *out;
+	const struct nft_chain *chain = r->chain;
+	const struct nft_rule_dp *rule = r->rule;
+	const struct nft_verdict *verdict = r->verdict;
 
 	if (n >= PT_MAX_NFT_RECORDS) {
 		scratch->walk.doubt |= PT_DOUBT_TRUNCATED;
@@ -121,13 +126,13 @@ static __always_inline void add_record(struct nft_frame *frame, struct nft_scrat
 	__builtin_memset(out, 0, sizeof(*out));
 	out->type = r->type;
 	out->verdict = code;
-	if (r->chain)
-		out->chain = BPF_CORE_READ(r->chain, handle);
+	if (chain)
+		out->chain = BPF_CORE_READ(chain, handle);
 	/* the end of a chain is a RETURN without a rule; the pointer is stale then */
 	if (r->type == PT_NFT_RULE || (r->type == PT_NFT_RETURN && code == -5))
-		out->rule = BPF_CORE_READ_BITFIELD_PROBED(r->rule, handle);
+		out->rule = BPF_CORE_READ_BITFIELD_PROBED(rule, handle);
 	if (code == NFT_JUMP || code == NFT_GOTO)
-		out->target_chain = BPF_CORE_READ(r->verdict, chain, handle);
+		out->target_chain = BPF_CORE_READ(verdict, chain, handle);
 	frame->n_records = n + 1;
 }
 

@@ -23,6 +23,7 @@ static __always_inline int reject_enter(struct sk_buff *skb, __u32 with, __u32 c
 		return 0;
 	describe(&event->e, skb, &t, wanted);
 	event->e.netns = netns;
+	event->e.iif = skb->skb_iif;
 	event->with = with;
 	event->code = code;
 	emit_event(event);

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+// The COMMAND after `--`: started once the programs are attached; the trace ends with it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "support/fd.h"
+#include "support/result.h"
+
+namespace pathtrace {
+
+class Command {
+ public:
+  // Found by PATH, with the caller's own environment, signal mask emptied.
+  // ExitStatus::command_failed says why it can't be started.
+  static Result<Command> start(const std::vector<std::string>& arguments);
+
+  // Readable when it has ended.
+  [[nodiscard]] int fd() const { return pidfd_.get(); }
+  // Once it has ended: its exit status, or 128 + signal.
+  int wait();
+
+ private:
+  Command(pid_t pid, Fd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+  pid_t pid_;
+  Fd pidfd_;
+};
+
+}  // namespace pathtrace

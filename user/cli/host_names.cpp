@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "cli/host_names.h"
+
+#include <net/if.h>
+
+#include <array>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kernel/netns.h"
+#include "kernel/symbols.h"
+
+namespace pathtrace {
+
+namespace {
+
+std::optional<std::string> interface_name(std::uint32_t netns, std::uint32_t ifindex) {
+  std::optional<std::string> name;
+  in_netns(netns, [&] {
+    std::array<char, IF_NAMESIZE> text{};
+    if (if_indextoname(ifindex, text.data()) != nullptr) name = text.data();
+  });
+  return name;
+}
+
+std::optional<std::string> without_prefix(std::optional<std::string> text, std::string_view prefix) {
+  if (text && text->starts_with(prefix)) text->erase(0, prefix.size());
+  return text;
+}
+
+// Answers that are found are kept; those that aren't are asked for again.
+template <typename Key>
+class Cache {
+ public:
+  template <typename Ask>
+  std::optional<std::string> get(const Key& key, Ask&& ask) {
+    if (const auto known = names_.find(key); known != names_.end()) return known->second;
+    auto name = ask();
+    if (name && names_.size() < limit) names_[key] = *name;
+    return name;
+  }
+
+ private:
+  static constexpr std::size_t limit = 65536;
+  std::map<Key, std::string> names_;
+};
+
+}  // namespace
+
+Names host_names(Resolver& resolver, const KernelBtf& btf) {
+  struct Caches {
+    Cache<std::uint32_t> netns;
+    Cache<std::pair<std::uint32_t, std::uint32_t>> interfaces;
+    Cache<std::uint32_t> drop_reasons;
+    SymbolNames symbols;
+  };
+  auto caches = std::make_shared<Caches>();
+  Names names;
+  names.legacy_walk = [&resolver](const pt_legacy_walk& walk) { return resolver.resolve(walk); };
+  names.nft_walk = [&resolver](const pt_nft_walk& walk) { return resolver.resolve(walk); };
+  names.netns = [caches](std::uint32_t netns) {
+    return caches->netns.get(netns, [&] { return netns_name(netns); });
+  };
+  names.interface = [caches](std::uint32_t netns, std::uint32_t ifindex) {
+    return caches->interfaces.get({netns, ifindex}, [&] { return interface_name(netns, ifindex); });
+  };
+  names.drop_reason = [caches, &btf](std::uint32_t reason) {
+    return caches->drop_reasons.get(
+        reason, [&] { return without_prefix(btf.enumerator("skb_drop_reason", reason), "SKB_DROP_REASON_"); });
+  };
+  names.reset_reason = [&btf](std::uint32_t reason) {
+    return without_prefix(btf.enumerator("sk_rst_reason", reason), "SK_RST_REASON_");
+  };
+  names.symbol = [caches](std::uint64_t address) { return caches->symbols.at(address); };
+  return names;
+}
+
+}  // namespace pathtrace

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "cli/live.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "capture/decode.h"
+#include "capture/reader.h"
+#include "cli/command.h"
+#include "cli/host_names.h"
+#include "cli/version.h"
+#include "diagnosis/diagnosis.h"
+#include "kernel/netns.h"
+#include "kernel/permission.h"
+#include "kernel/tracer.h"
+#include "ruleset/resolver.h"
+#include "socket/listeners.h"
+#include "support/fd.h"
+#include "timeline/timeline.h"
+
+namespace pathtrace {
+
+namespace {
+
+// Longest sleep: loss is looked for this often.
+constexpr int longest_sleep_ms = 500;
+// A module's functions can be attached to a moment after it announces itself; tried this often.
+constexpr int module_tries = 20;
+constexpr int module_retry_ms = 20;
+
+std::int64_t clock_ns(clockid_t clock) {
+  timespec now{};
+  clock_gettime(clock, &now);
+  return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
+}
+
+Fd block_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  return Fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+class LiveTrace {
+ public:
+  LiveTrace(const Options& options, std::vector<std::unique_ptr<Sink>>& sinks) : options_(options), sinks_(sinks) {}
+
+  Result<void> run();
+
+ private:
+  Result<void> prepare();
+  Result<void> announce();
+  Result<void> loop();
+  Result<void> finish();
+  Result<void> handle_events();
+  Result<void> report();
+  Result<void> report_loss();
+  Result<void> write(const Record& record);
+  Result<void> flush();
+  void on_event(const pt_event& event);
+  void watch_for_new_modules();
+  [[nodiscard]] int sleep_ms() const;
+  [[nodiscard]] bool enough() const { return options_.count && connections_ >= *options_.count; }
+  void stop(std::string_view reason) {
+    if (stop_reason_.empty()) stop_reason_ = reason;
+  }
+
+  const Options& options_;
+  std::vector<std::unique_ptr<Sink>>& sinks_;
+  pt_filter filter_{};
+  Fd signals_;
+  std::optional<Tracer> tracer_;
+  std::optional<Resolver> resolver_;
+  std::optional<Decoder> decoder_;
+  std::optional<EventReader> reader_;
+  std::optional<Command> command_;
+  Timeline timeline_;
+  Facts facts_;
+  std::int64_t started_ns_ = 0;
+  std::int64_t lost_since_ns_ = 0;
+  std::uint64_t connections_ = 0;
+  std::uint64_t packets_ = 0;
+  std::uint64_t lost_reported_ = 0;
+  int module_tries_left_ = 0;
+  std::string stop_reason_;
+};
+
+Result<void> LiveTrace::write(const Record& record) {
+  for (auto& sink : sinks_)
+    if (auto written = sink->write(record); !written) return written;
+  return {};
+}
+
+Result<void> LiveTrace::flush() {
+  for (auto& sink : sinks_)
+    if (auto flushed = sink->flush(); !flushed) return flushed;
+  return {};
+}
+
+Result<void> LiveTrace::prepare() {
+  filter_ = options_.filter;
+  if (options_.netns) {
+    auto netns = find_netns(*options_.netns);
+    if (!netns) return netns.error();
+    filter_.netns = netns->inode;
+  }
+  if (auto allowed = check_permission(); !allowed) return allowed.error();
+  signals_ = block_signals();
+  TracerOptions tracing;
+  tracing.filter = filter_;
+  tracing.max_rules = options_.max_rules;
+  tracing.trace_key = options_.trace_key;
+  auto tracer = Tracer::start(tracing);
+  if (!tracer) return tracer.error();
+  tracer_ = std::move(*tracer);
+  resolver_.emplace(tracer_->generations());
+  resolver_->preload();
+  started_ns_ = clock_ns(CLOCK_REALTIME);
+  lost_since_ns_ = started_ns_;
+  decoder_.emplace(host_names(*resolver_, tracer_->btf()), started_ns_ - clock_ns(CLOCK_MONOTONIC));
+  facts_.listeners = find_listeners;
+  auto reader = EventReader::open(tracer_->events_fd(), [this](const pt_event& event) { on_event(event); });
+  if (!reader) return reader.error();
+  reader_ = std::move(*reader);
+  return {};
+}
+
+Result<void> LiveTrace::announce() {
+  utsname system{};
+  uname(&system);
+  StartRecord start;
+  start.version = version();
+  start.kernel = system.release;
+  start.arch = system.machine;
+  start.ts_ns = started_ns_;
+  start.filter = describe(options_.filter, options_.netns);
+  start.backends = resolver_->backends();
+  start.probes = tracer_->probes();
+  if (auto written = write(start); !written) return written;
+  if (auto flushed = flush(); !flushed) return flushed;
+  if (!options_.quiet) {
+    fmt::print(stderr, "{}\n", readiness_notice(start));
+    for (const auto& line : tracer_->shortcomings()) fmt::print(stderr, "pathtrace: not available: {}\n", line);
+  }
+  if (options_.ready_fd) {
+    constexpr std::string_view ready = "ready\n";
+    if (::write(*options_.ready_fd, ready.data(), ready.size()) < 0)
+      return Error{ExitStatus::output_failed,
+                   fmt::format("--ready-fd {}: {}", *options_.ready_fd, std::strerror(errno)), {}};
+    ::close(*options_.ready_fd);
+  }
+  return {};
+}
+
+void LiveTrace::on_event(const pt_event& event) {
+  if (event.kind == PT_EVENT_MODULE_LOADED) {
+    module_tries_left_ = module_tries;
+    return;
+  }
+  if (auto observation = decoder_->decode(event)) timeline_.add(std::move(*observation));
+}
+
+void LiveTrace::watch_for_new_modules() {
+  if (module_tries_left_ == 0) return;
+  --module_tries_left_;
+  tracer_->attach_new();
+}
+
+Result<void> LiveTrace::report() {
+  for (auto& trace : timeline_.take()) {
+    if (enough() && !trace.again) continue;
+    diagnose(trace, facts_);
+    for (std::size_t i = trace.new_packets_from; i < trace.packets.size(); ++i) {
+      ++packets_;
+      if (auto written = write(trace.packets[i]); !written) return written;
+    }
+    if (!trace.again) ++connections_;
+    if (auto written = write(trace.connection); !written) return written;
+  }
+  return {};
+}
+
+Result<void> LiveTrace::report_loss() {
+  const std::uint64_t lost = tracer_->lost() + reader_->malformed();
+  if (lost == lost_reported_) return {};
+  LostRecord record{lost - lost_reported_, lost_since_ns_, "ring buffer"};
+  lost_reported_ = lost;
+  lost_since_ns_ = clock_ns(CLOCK_REALTIME);
+  return write(record);
+}
+
+Result<void> LiveTrace::handle_events() {
+  // Nothing older than this can still be on its way once the buffer was emptied.
+  const std::int64_t now = clock_ns(CLOCK_REALTIME);
+  reader_->drain();
+  watch_for_new_modules();
+  timeline_.advance(now);
+  if (auto loss = report_loss(); !loss) return loss;
+  if (auto reported = report(); !reported) return reported;
+  return flush();
+}
+
+int LiveTrace::sleep_ms() const {
+  if (module_tries_left_ > 0) return module_retry_ms;
+  std::int64_t sleep = longest_sleep_ms;
+  const std::int64_t now = clock_ns(CLOCK_REALTIME);
+  if (const auto due = timeline_.next_due_ns(); due != 0) sleep = std::min(sleep, (due - now) / 1'000'000 + 1);
+  if (options_.duration)
+    sleep = std::min(sleep, static_cast<std::int64_t>(*options_.duration * 1e3) - (now - started_ns_) / 1'000'000 + 1);
+  return static_cast<int>(std::max<std::int64_t>(sleep, 0));
+}
+
+Result<void> LiveTrace::loop() {
+  std::array<pollfd, 3> wait{{{reader_->fd(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {-1, POLLIN, 0}}};
+  if (command_) wait[2].fd = command_->fd();
+  while (stop_reason_.empty()) {
+    if (poll(wait.data(), wait.size(), sleep_ms()) < 0 && errno != EINTR)
+      return Error{ExitStatus::failure, fmt::format("waiting for events failed: {}", std::strerror(errno)), {}};
+    if (auto handled = handle_events(); !handled) return handled;
+    if (enough()) stop("count reached");
+    if ((wait[1].revents & POLLIN) != 0) stop("interrupted");
+    if ((wait[2].revents & POLLIN) != 0) {
+      command_->wait();
+      stop("command ended");
+    }
+    if (options_.duration &&
+        clock_ns(CLOCK_REALTIME) - started_ns_ >= static_cast<std::int64_t>(*options_.duration * 1e9))
+      stop("duration over");
+  }
+  return {};
+}
+
+Result<void> LiveTrace::finish() {
+  // A second signal, while this takes long, ends the process at once.
+  signalfd_siginfo info{};
+  while (read(signals_.get(), &info, sizeof(info)) > 0) {
+  }
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  sigprocmask(SIG_UNBLOCK, &signals, nullptr);
+
+  tracer_->detach();
+  reader_->drain();
+  timeline_.finish();
+  if (auto loss = report_loss(); !loss) return loss;
+  if (auto reported = report(); !reported) return reported;
+  const EndRecord end{clock_ns(CLOCK_REALTIME), connections_, packets_, lost_reported_, stop_reason_};
+  if (auto written = write(end); !written) return written;
+  if (auto flushed = flush(); !flushed) return flushed;
+  if (!options_.quiet) fmt::print(stderr, "{}\n", closing_notice(end));
+  return {};
+}
+
+Result<void> LiveTrace::run() {
+  if (auto prepared = prepare(); !prepared) return prepared;
+  if (auto announced = announce(); !announced) return announced;
+  if (!options_.command.empty()) {
+    auto command = Command::start(options_.command);
+    if (!command) return command.error();
+    command_ = std::move(*command);
+  }
+  if (auto looped = loop(); !looped) return looped;
+  return finish();
+}
+
+}  // namespace
+
+Result<void> trace_live(const Options& options, std::vector<std::unique_ptr<Sink>>& sinks) {
+  return LiveTrace(options, sinks).run();
+}
+
+}  // namespace pathtrace

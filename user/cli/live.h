@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+// A live trace: kernel → capture → timeline → diagnosis → sinks, until it is told to end.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "cli/options.h"
+#include "render/output.h"
+#include "support/result.h"
+
+namespace pathtrace {
+
+// Blocks. Ends cleanly on SIGINT and SIGTERM (twice: at once), after --count, --duration or the
+// command, or when the reader of the output has gone away. Detaches before it returns.
+Result<void> trace_live(const Options& options, std::vector<std::unique_ptr<Sink>>& sinks);
+
+}  // namespace pathtrace

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+// pathtrace: which rule decided, and who answered. Options → a live trace or a replay → sinks.
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <clocale>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "capture/file.h"
+#include "cli/live.h"
+#include "cli/match.h"
+#include "cli/options.h"
+#include "cli/version.h"
+#include "render/output.h"
+
+namespace {
+
+using namespace pathtrace;
+
+TextOptions terminal_options() {
+  TextOptions text;
+  if (isatty(STDOUT_FILENO) == 0) return text;
+  const char* no_color = std::getenv("NO_COLOR");
+  const char* terminal = std::getenv("TERM");
+  text.color = (no_color == nullptr || *no_color == '\0') && terminal != nullptr && std::string_view(terminal) != "dumb";
+  winsize size{};
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) text.width = size.ws_col;
+  return text;
+}
+
+Result<std::vector<std::unique_ptr<Sink>>> make_sinks(const Options& options) {
+  std::vector<std::unique_ptr<Sink>> sinks;
+  if (options.json) {
+    sinks.push_back(make_json_sink(stdout));
+  } else if (!options.quiet || !options.write_file) {
+    sinks.push_back(make_text_sink(stdout, terminal_options()));
+  }
+  if (options.write_file) {
+    auto capture = create_capture(*options.write_file);
+    if (!capture) return capture.error();
+    sinks.push_back(std::move(*capture));
+  }
+  return sinks;
+}
+
+Result<void> replay_file(const Options& options, std::vector<std::unique_ptr<Sink>>& sinks) {
+  ReplayFilter filter(options.filter);
+  auto result = replay(*options.read_file, [&](const Record& record) -> Result<void> {
+    if (!filter.keep(record)) return {};
+    for (auto& sink : sinks)
+      if (auto written = sink->write(record); !written) return written;
+    return {};
+  });
+  if (!result) return result.error();
+  for (auto& sink : sinks)
+    if (auto flushed = sink->flush(); !flushed) return flushed;
+  if (result->truncated && !options.quiet)
+    fmt::print(stderr, "pathtrace: {}: its last line is cut off; what came before it is shown\n", *options.read_file);
+  return {};
+}
+
+int fail(const Error& error, int verbosity) {
+  if (error.status == ExitStatus::success) return 0;  // the reader of the output has gone away
+  fmt::print(stderr, "pathtrace: {}\n", error.message);
+  std::string_view details = error.details;
+  if (verbosity == 0) {  // the first two lines of a verifier log
+    const auto first = details.find('\n');
+    const auto second = first == std::string_view::npos ? first : details.find('\n', first + 1);
+    details = details.substr(0, second);
+  }
+  if (!details.empty()) fmt::print(stderr, "{}\n", details);
+  return static_cast<int>(error.status);
+}
+
+int run(const std::vector<std::string>& arguments) {
+  auto options = parse_options(arguments);
+  if (!options) return fail(options.error(), 0);
+  if (options->help) {
+    fmt::print("{}", help_text());
+    return 0;
+  }
+  if (options->version) {
+    fmt::print("pathtrace {}\n", version());
+    return 0;
+  }
+  auto sinks = make_sinks(*options);
+  if (!sinks) return fail(sinks.error(), options->verbosity);
+  auto result = options->read_file ? replay_file(*options, *sinks) : trace_live(*options, *sinks);
+  return result ? 0 : fail(result.error(), options->verbosity);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  std::setlocale(LC_CTYPE, "");
+  try {
+    return run({argv + 1, argv + argc});
+  } catch (const std::exception& exception) {
+    return fail({ExitStatus::failure, fmt::format("internal error: {}", exception.what()), {}}, 0);
+  }
+}
