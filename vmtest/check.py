@@ -125,8 +125,9 @@ def changed_state(variant: scenario.Variant, folder: Path) -> list[str]:
     before = {path.name for path in (folder / "before").glob("*")}
     if not before:
         return ["the state before was not taken"]
+    after = {path.name for path in (folder / "after").glob("*")}
     problems = []
-    for name in sorted(before - set(variant.get("changes", []))):
+    for name in sorted((before | after) - set(variant.get("changes", []))):
         old, new = (lasting(name, read(folder / when / name)) for when in ("before", "after"))
         if old != new:
             changes = [line for line in difflib.unified_diff(old, new, lineterm="", n=0) if not line.startswith(("---", "+++", "@@"))]
@@ -142,7 +143,7 @@ def lasting(name: str, text: str) -> list[str]:
     """The lines of a file of state without what changes by itself: counters, the order of listing."""
     lines = text.splitlines()
     match name.split(".")[0]:
-        case "ruleset":
+        case "nft" | "iptables":
             return [re.sub(r"\[\d+:\d+\]", "", line) for line in lines if not line.startswith("#")]
         case "modules":
             lines = [line.split()[0] for line in lines]

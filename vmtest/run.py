@@ -10,6 +10,8 @@ What a test left is in build/vmtest/KERNEL/SCENARIO.BACKEND.FAMILY/: stdout.json
 """
 
 import argparse
+import concurrent.futures
+import fcntl
 import re
 import shutil
 import sys
@@ -39,6 +41,13 @@ class Run:
         self.passed, self.failed, self.skipped, self.boots = 0, 0, 0, 0
 
     def run(self, variants: list[scenario.Variant]) -> None:
+        """Alone on this kernel: a second run in the same tree waits."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.run_locked(variants)
+
+    def run_locked(self, variants: list[scenario.Variant]) -> None:
         waiting = {}
         for variant in variants:
             why = self.why_not(variant)
@@ -107,16 +116,16 @@ class Run:
     def fail(self, variant: scenario.Variant, problems: list[str], took: str) -> None:
         self.failed += 1
         folder = self.folder / variant.id
-        say(f"FAIL {self.label} {variant.name}" + (f" ({took})" if took else ""))
-        for problem in problems:
-            say(indented(problem))
+        text = [f"FAIL {self.label} {variant.name}" + (f" ({took})" if took else "")]
+        text += [indented(problem) for problem in problems]
         for name, limit in (("log", 15), ("stderr", 15), ("dmesg", 5)):
             lines = check.read(folder / name).splitlines()
             if lines:
-                say(f"     {name}, {'the last of ' if len(lines) > limit else ''}{len(lines)} lines:")
-                say(indented("\n".join(lines[-limit:]), "     | "))
+                text.append(f"     {name}, {'the last of ' if len(lines) > limit else ''}{len(lines)} lines:")
+                text.append(indented("\n".join(lines[-limit:]), "     | "))
         if folder.exists():
-            say(f"     all of it: {folder.relative_to(ROOT)}/")
+            text.append(f"     all of it: {folder.relative_to(ROOT)}/")
+        say("\n".join(text))
 
 
 def indented(text: str, prefix: str = "     ") -> str:
@@ -124,8 +133,10 @@ def indented(text: str, prefix: str = "     ") -> str:
 
 
 def say(text: str) -> None:
-    # What a test printed may hold anything; the terminal gets none of it raw.
-    print(re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda byte: f"\\x{ord(byte.group()):02x}", text), flush=True)
+    # What a test printed may hold anything; the terminal gets none of it raw. One write, as several kernels may run at a time.
+    safe = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda byte: f"\\x{ord(byte.group()):02x}", text)
+    sys.stdout.write(safe + "\n")
+    sys.stdout.flush()
 
 
 def chosen(variants: list[scenario.Variant], substrings: list[str]) -> list[scenario.Variant]:
@@ -149,6 +160,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--pathtrace", type=Path, metavar="PATH", help="build/release/pathtrace unless given")
     parser.add_argument("--traffic", type=Path, metavar="PATH", help="build/release/traffic unless given")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="kernels at a time; a VM keeps one processor busy")
     options = parser.parse_args()
     try:
         variants = chosen(scenario.read_all(), options.substrings)
@@ -159,11 +171,9 @@ def main() -> int:
             "usr/local/bin/pathtrace": program(options.pathtrace, "pathtrace"),
             "usr/local/bin/traffic": program(options.traffic, "traffic"),
         }
-        runs = []
-        for label in options.kernel or MATRIX:
-            run = Run(label, programs)
-            runs.append(run)
-            run.run(variants)
+        runs = [Run(label, programs) for label in options.kernel or MATRIX]
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            list(pool.map(lambda run: run.run(variants), runs))
     except (scenario.ScenarioError, kernels.KernelError, initramfs.InitramfsError) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2

@@ -35,14 +35,18 @@ bpf_state() {
     done | sort >"$1/bpf"
 }
 
-# Only of the backend in use: to look at the others can load them.
+# Only of what is loaded, and legacy only where it is in use: to look at it would load it.
 rulesets() {
-    case $backend in
-    iptables-legacy) if [ "$family" = ipv6 ]; then save=ip6tables-legacy-save; else save=iptables-legacy-save; fi ;;
-    iptables-nft | nftables) save='nft -s list ruleset' ;;
-    *) return ;;
-    esac
-    for ns in $namespaces; do
-        nsenter --net="/run/netns/$ns" $save >"$1/ruleset.$ns" 2>&1
-    done
+    if [ -d /sys/module/nf_tables ]; then
+        nft -s list ruleset >"$1/nft.-" 2>&1
+        for ns in $namespaces; do
+            nsenter --net="/run/netns/$ns" nft -s list ruleset >"$1/nft.$ns" 2>&1
+        done
+    fi
+    if [ "$backend" = iptables-legacy ]; then
+        if [ "$family" = ipv6 ]; then save=ip6tables-legacy-save; else save=iptables-legacy-save; fi
+        for ns in $namespaces; do
+            nsenter --net="/run/netns/$ns" $save >"$1/iptables.$ns" 2>&1
+        done
+    fi
 }

@@ -1,0 +1,97 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""The part of vmtest/demo after the build: boots, shows, and checks that what should be seen was seen."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import initramfs
+import kernels
+import vm
+
+PATHTRACE = initramfs.HERE.parent / "build" / "release" / "pathtrace"
+TRAFFIC = PATHTRACE.with_name("traffic")
+# The addresses in guest/demo.sh, and what the default output must call the connections to them.
+EXPECTED = {
+    "10.1.0.11": "refused by .*web",
+    "10.1.0.12": "refused",
+    "10.1.0.13": "timed.out",
+    "10.1.0.14": "established|closed",
+}
+
+
+def main(arguments: list[str]) -> int:
+    kernel_name, arguments = taken(arguments, "--kernel", "6.1")
+    port = next((value for option in ("--dport", "--port") for value in [taken(arguments, option, None)[0]] if value), "80")
+    if not re.fullmatch(r"\d+", port):
+        raise SystemExit(f"demo: the demo's services need one port, not {port!r}")
+    asked = arguments or ["--dport", "80"]
+    seen = bytearray()
+
+    def show(data: bytes) -> None:
+        seen.extend(data)
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    plain = "NO_COLOR" in os.environ or not sys.stdout.isatty()
+    main_script = f"{'export NO_COLOR=1' if plain else 'export TERM=xterm-256color'}\n. /test/demo.sh\n" + shlex.join(["demo", port, *asked])
+    try:
+        kernel = kernels.find(kernel_name)
+        tested = initramfs.tested_part(
+            {"usr/local/bin/pathtrace": PATHTRACE, "usr/local/bin/traffic": TRAFFIC}, {"test/main": main_script.encode() + b"\n"}
+        )
+        print(f"booting Linux {kernel.release} in QEMU …", flush=True)
+        outcome = vm.boot(kernel, tested, initramfs.BUILD / "demo", timeout=150, on_output=show)
+    except (kernels.KernelError, initramfs.InitramfsError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    if outcome.verdict != "finished" or outcome.status != 0:
+        print(f"demo: VM {outcome.verdict}, status {outcome.status} {outcome.why}", file=sys.stderr)
+        return 1
+    tell_of_this_host()
+    return missing(seen.decode(errors="replace"), bool(arguments))
+
+
+def taken(arguments: list[str], option: str, default: str | None) -> tuple[str | None, list[str]]:
+    """The value of an option, and the arguments without it."""
+    for index, argument in enumerate(arguments):
+        if argument == option and index + 1 < len(arguments):
+            return arguments[index + 1], arguments[:index] + arguments[index + 2 :]
+        if argument.startswith(option + "="):
+            return argument.removeprefix(option + "="), arguments[:index] + arguments[index + 1 :]
+    return default, arguments
+
+
+def missing(output: str, own_options: bool) -> int:
+    """With options of the user's own some connections may be filtered out, or written as JSON; then one is enough."""
+    # What the demo prints itself comes before and after the two marks.
+    traced = re.sub(r"\x1b\[[0-9;]*m", "", output.partition("-- pathtrace --")[2].partition("-- the client --")[0])
+    shown = {address for address in EXPECTED if re.search(rf"{re.escape(address)}\b", traced)}
+    if own_options and shown:
+        return 0
+    wrong = [address for address, words in EXPECTED.items() if not re.search(rf"→ {re.escape(address)}:.*({words})", traced, re.IGNORECASE)]
+    if wrong:
+        print(f"demo: pathtrace did not show, as it should: {', '.join(wrong)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def tell_of_this_host() -> None:
+    print()
+    try:
+        tried = subprocess.run([PATHTRACE, "--dport", "1", "--duration", "1"], capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        return
+    command = os.path.relpath(PATHTRACE)
+    if tried.returncode == 0:
+        print(f"This machine's kernel can be traced, too: {command} --dport 80")
+    else:
+        why = next((line for line in tried.stderr.splitlines() if line.strip()), f"status {tried.returncode}")
+        print(f"Not on this machine ({why.strip()}). On a host of yours, as root: {command} --dport 80")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
