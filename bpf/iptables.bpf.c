@@ -77,6 +77,25 @@ struct {
 	__type(value, struct pt_generation);
 } legacy_generations SEC(".maps");
 
+/* Walks of packets that a task sends can be preempted before bottom halves are off or after they are
+ * on again, and end on another CPU. Where such a walk's frame is, by task. */
+struct frame_place {
+	__u32 cpu;
+	__u32 slot;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64); /* struct task_struct * */
+	__type(value, struct frame_place);
+} sending_tasks SEC(".maps");
+
+__u32 sending_walks = 0; /* entries of sending_tasks: spares others the lookup */
+
+/* A frame this old was left without its exit (the program was skipped): no walk takes a second. */
+#define STALE_NS 1000000000ull
+
 static __always_inline __u32 snapshot_base(__u32 slot)
 {
 	return (bpf_get_smp_processor_id() * PT_FRAMES + slot) * (max_blocks + 1);
@@ -435,6 +454,49 @@ static __always_inline int free_slot(struct cpu_context *cpu)
 	return -1;
 }
 
+/* Frees frames whose exit was never seen; their walks are lost, and counted. */
+static __always_inline void free_stale(struct cpu_context *cpu)
+{
+	__u64 now = bpf_ktime_get_ns();
+
+	for (int i = 0; i < PT_FRAMES; i++) {
+		struct legacy_frame *frame = &cpu->legacy[i];
+
+		if (!frame->skb || now - frame->start_ns < STALE_NS)
+			continue;
+		frame->skb = 0;
+		__sync_fetch_and_add(&cpu->legacy_open, -1);
+		if (!frame->silent)
+			count_lost(PT_EVENT_LEGACY_WALK);
+	}
+}
+
+static __always_inline bool may_migrate(const struct nf_hook_state *state)
+{
+	return state->hook == NF_INET_LOCAL_OUT || state->hook == NF_INET_POST_ROUTING;
+}
+
+static __always_inline void remember_place(__u32 slot)
+{
+	__u64 task = bpf_get_current_task();
+	struct frame_place place = { .cpu = bpf_get_smp_processor_id(), .slot = slot };
+
+	/* a walk inside this task's walk has BH off and can't migrate: the outer one's place stays */
+	if (!bpf_map_update_elem(&sending_tasks, &task, &place, BPF_NOEXIST))
+		__sync_fetch_and_add(&sending_walks, 1);
+}
+
+static __always_inline void forget_place(__u32 slot)
+{
+	__u64 task = bpf_get_current_task();
+	struct frame_place *place = bpf_map_lookup_elem(&sending_tasks, &task);
+
+	if (!place || place->slot != slot)
+		return;
+	if (!bpf_map_delete_elem(&sending_tasks, &task))
+		__sync_fetch_and_add(&sending_walks, -1);
+}
+
 static __always_inline bool shares_table(struct cpu_context *cpu, int except, __u64 info)
 {
 	for (int i = 0; i < PT_FRAMES; i++)
@@ -450,7 +512,6 @@ static __always_inline void open_frame(struct cpu_context *cpu, struct legacy_fr
 	struct xt_table_info *info = NULL;
 
 	frame->task = bpf_get_current_task();
-	frame->start_ns = bpf_ktime_get_ns();
 	frame->table = (__u64)table;
 	frame->others = 0;
 	frame->doubt = 0;
@@ -498,6 +559,10 @@ static __always_inline int legacy_enter(struct xt_table *table, struct sk_buff *
 		wanted = NOT_WANTED;
 	}
 	slot = free_slot(cpu);
+	if (slot < 0) {
+		free_stale(cpu);
+		slot = free_slot(cpu);
+	}
 	if (slot < 0 || slot >= PT_FRAMES) {
 		if (wanted)
 			count_lost(PT_EVENT_LEGACY_WALK);
@@ -510,9 +575,12 @@ static __always_inline int legacy_enter(struct xt_table *table, struct sk_buff *
 		return 0;
 	frame = &cpu->legacy[slot];
 	frame->silent = !wanted;
+	frame->start_ns = bpf_ktime_get_ns();
 	frame->skb = (__u64)skb;
-	cpu->legacy_open++;
+	__sync_fetch_and_add(&cpu->legacy_open, 1);
 	if (wanted) {
+		if (may_migrate(state))
+			remember_place(slot);
 		__builtin_memset(&scratch->walk, 0, sizeof(scratch->walk));
 		describe(&scratch->walk.e, skb, &t, wanted);
 		describe_hook(&scratch->walk.e, state);
@@ -601,19 +669,51 @@ static __always_inline void emit_walk(struct legacy_frame *frame, struct legacy_
 		count_lost(PT_EVENT_LEGACY_WALK);
 }
 
-static __always_inline int legacy_exit(struct sk_buff *skb, __u32 verdict, const struct entry_layout *layout)
+/* A walk that began on another CPU: what this CPU's counters say is not about it, and what that CPU's
+ * say may be about others too. It is reported without its rules. */
+static __always_inline int migrated_exit(struct sk_buff *skb, __u32 verdict)
+{
+	__u64 task = bpf_get_current_task();
+	struct frame_place *place = bpf_map_lookup_elem(&sending_tasks, &task);
+	struct legacy_scratch *scratch;
+	struct legacy_frame *frame;
+	struct cpu_context *cpu;
+	__u32 slot, cpu_id, zero = 0;
+
+	if (!place)
+		return 0;
+	slot = place->slot;
+	cpu_id = place->cpu;
+	cpu = bpf_map_lookup_percpu_elem(&cpu_contexts, &zero, cpu_id);
+	scratch = bpf_map_lookup_percpu_elem(&legacy_scratches, &slot, cpu_id);
+	if (!cpu || !scratch || slot >= PT_FRAMES)
+		return 0;
+	frame = &cpu->legacy[slot];
+	if (frame->skb != (__u64)skb || frame->task != task)
+		return 0;
+	forget_place(slot);
+	frame->doubt |= PT_DOUBT_MIGRATED;
+	emit_walk(frame, scratch, 0, verdict);
+	frame->skb = 0;
+	__sync_fetch_and_add(&cpu->legacy_open, -1);
+	return 0;
+}
+
+static __always_inline int legacy_exit(struct sk_buff *skb, const struct nf_hook_state *state, __u32 verdict,
+				       const struct entry_layout *layout)
 {
 	struct cpu_context *cpu = this_context();
 	struct legacy_scratch *scratch;
 	struct legacy_frame *frame;
 	struct compare c = {};
-	int slot;
+	int slot = -1;
 
-	if (!cpu || !cpu->legacy_open)
+	if (!cpu || (!cpu->legacy_open && !sending_walks))
 		return 0;
-	slot = find_frame(cpu, (__u64)skb);
+	if (cpu->legacy_open)
+		slot = find_frame(cpu, (__u64)skb);
 	if (slot < 0 || slot >= PT_FRAMES)
-		return 0;
+		return sending_walks && may_migrate(state) ? migrated_exit(skb, verdict) : 0;
 	__u32 key = slot;
 
 	scratch = bpf_map_lookup_elem(&legacy_scratches, &key);
@@ -627,10 +727,13 @@ static __always_inline int legacy_exit(struct sk_buff *skb, __u32 verdict, const
 	}
 	if (cpu->legacy_open > 1)
 		settle_with_others(cpu, frame, slot, c.n_matched);
-	frame->skb = 0;
-	cpu->legacy_open--;
-	if (!frame->silent)
+	if (!frame->silent) {
+		if (may_migrate(state))
+			forget_place(slot);
 		emit_walk(frame, scratch, c.n_matched, verdict);
+	}
+	frame->skb = 0;
+	__sync_fetch_and_add(&cpu->legacy_open, -1);
 	return 0;
 }
 
@@ -644,7 +747,7 @@ SEC("fexit/ipt_do_table")
 int BPF_PROG(ipt_do_table_exit, void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
 	     unsigned int verdict)
 {
-	return legacy_exit(skb, verdict, &ipt_layout);
+	return legacy_exit(skb, state, verdict, &ipt_layout);
 }
 
 SEC("fentry/ip6t_do_table")
@@ -657,7 +760,7 @@ SEC("fexit/ip6t_do_table")
 int BPF_PROG(ip6t_do_table_exit, void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
 	     unsigned int verdict)
 {
-	return legacy_exit(skb, verdict, &ip6t_layout);
+	return legacy_exit(skb, state, verdict, &ip6t_layout);
 }
 
 /* xt_replace_table() swaps table->private: every iptables-legacy commit, restore and -Z. */
