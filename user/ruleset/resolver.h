@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "pathtrace/event.h"
 #include "kernel/generations.h"
+#include "pathtrace/event.h"
 #include "timeline/observation.h"
 
 namespace pathtrace {
@@ -23,7 +23,9 @@ class Resolver {
   Resolver& operator=(Resolver&&) noexcept;
 
   // Reads the rulesets of every namespace now, so that a rule removed later can still be
-  // named. Failures are not errors: a ruleset that can't be read is read when needed.
+  // named. Failures are not errors: a ruleset that can't be read is read when needed. To be
+  // called once `generations` counts, not before: a change that nobody counted would make
+  // what was read pass for what packets go through.
   void preload();
 
   // The rules a packet matched, checked before they are believed: for legacy tables the

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0
+// The chain of each record follows from the jumps before it, as nft_do_chain
+// (net/netfilter/nf_tables_core.c) keeps its jump stack: JUMP pushes, GOTO doesn't, an
+// explicit RETURN or the end of a chain pops. Up to 6.3 the records also name their chain;
+// there the two must agree.
+#include "ruleset/nft_walk.h"
+
+#include <fmt/format.h>
+#include <linux/netfilter/nf_tables.h>
+
+#include <array>
+#include <string_view>
+
+namespace pathtrace::nft {
+namespace {
+
+constexpr std::int32_t kDrop = 0;    // NF_DROP
+constexpr std::int32_t kStolen = 2;  // NF_STOLEN
+constexpr std::int32_t kQueue = 3;   // NF_QUEUE
+
+// From 6.7 (and 6.1.192) on a dropping rule may be seen as NF_DROP_REASON's
+// (errno << 16) | NF_STOLEN.
+Verdict verdict_word(std::int32_t raw) {
+  switch (raw) {
+    case NFT_CONTINUE:
+    case NFT_BREAK:
+      return Verdict::continue_;
+    case NFT_JUMP:
+      return Verdict::jump;
+    case NFT_GOTO:
+      return Verdict::go_to;
+    case NFT_RETURN:
+      return Verdict::return_;
+    default:
+      break;
+  }
+  switch (raw & 0xff) {
+    case kDrop:
+      return Verdict::drop;
+    case kStolen:
+      return (raw >> 16) != 0 ? Verdict::drop : Verdict::stolen;
+    case kQueue:
+      return Verdict::queue;
+    default:
+      return Verdict::accept;
+  }
+}
+
+bool ends_walk(const pt_nft_record& record) { return record.type == PT_NFT_POLICY || record.verdict >= 0; }
+
+struct Lookup {
+  const Table* table = nullptr;
+  const Chain* chain = nullptr;
+  const Rule* rule = nullptr;
+};
+
+Lookup look_up(const Ruleset& ruleset, std::uint64_t table, std::uint64_t chain, std::uint64_t rule) {
+  Lookup found;
+  found.table = ruleset.find(table);
+  if (found.table != nullptr) found.chain = found.table->find(chain);
+  if (found.chain != nullptr) found.rule = found.chain->find(rule);
+  return found;
+}
+
+class Follower {
+ public:
+  Follower(const pt_nft_walk& walk, const Evidence& evidence)
+      : walk_(walk), evidence_(evidence), chain_(walk.chain) {
+    if (evidence.tied != nullptr) rulesets_.push_back(evidence.tied);
+    rulesets_.insert(rulesets_.end(), evidence.others.begin(), evidence.others.end());
+  }
+
+  WalkObservation run() {
+    describe();
+    const std::string doubt = doubt_words(walk_.doubt);
+    if (!doubt.empty()) return nothing(doubt);
+    const std::span records(walk_.records, walk_.n_records);
+    for (const pt_nft_record& record : records) {
+      follow(record);
+      if (!broken_.empty()) return nothing(broken_);
+    }
+    if (records.empty() || !ends_walk(records.back())) {
+      // Each record stands for itself; only the end is not known.
+      out_.steps.push_back(missing("the walk's last record was not seen"));
+      return std::move(out_);
+    }
+    out_.verdict = verdict_word(records.back().verdict);
+    return std::move(out_);
+  }
+
+ private:
+  // What is the same for all steps.
+  void describe() {
+    out_.end_ns = static_cast<std::int64_t>(walk_.end_ns);
+    out_.family = family_of(walk_.e.pf).value_or(Family::inet);
+    for (const Ruleset* ruleset : rulesets_) {
+      const Table* table = ruleset->find(walk_.table);
+      if (table == nullptr) continue;
+      out_.family = table->family;
+      out_.table = table->name;
+      out_.backend = table->backend;
+      known_table_ = true;
+      break;
+    }
+    if (const auto family = family_of(walk_.e.pf)) out_.hook = hook_word(*family, walk_.e.hook);
+    // The last word on the packet's fate, whatever is known of the way there.
+    for (const pt_nft_record& record : std::span(walk_.records, walk_.n_records))
+      if (ends_walk(record)) out_.verdict = verdict_word(record.verdict);
+  }
+
+  [[nodiscard]] Step blank(StepKind kind) const {
+    Step step;
+    step.kind = kind;
+    if (known_table_) {
+      step.backend = out_.backend;
+      step.family = out_.family;
+      step.table = out_.table;
+    }
+    step.hook = out_.hook;
+    return step;
+  }
+
+  [[nodiscard]] Step missing(std::string why) const {
+    Step step = blank(StepKind::rule);
+    step.missing = std::move(why);
+    return step;
+  }
+
+  WalkObservation nothing(const std::string& why) {
+    out_.steps.assign(1, missing(why));
+    return std::move(out_);
+  }
+
+  void follow(const pt_nft_record& record) {
+    if (record.type == PT_NFT_POLICY) {
+      policy(record);
+      return;
+    }
+    if (record.chain != 0 && record.chain != chain_) {
+      broken_ = "the walk's records do not follow from each other";
+      return;
+    }
+    const bool chain_end =
+        record.type == PT_NFT_RETURN && (record.verdict == NFT_CONTINUE || record.verdict == NFT_BREAK);
+    if (!chain_end) rule(record);
+    move(record, chain_end);
+  }
+
+  // Where the next record's rule is.
+  void move(const pt_nft_record& record, bool chain_end) {
+    if (chain_end || record.verdict == NFT_RETURN) {
+      pop();
+    } else if (record.verdict == NFT_JUMP || record.verdict == NFT_GOTO) {
+      if (record.target_chain == 0) {
+        broken_ = "the chain a rule jumps to could not be read";
+        return;
+      }
+      if (record.verdict == NFT_JUMP) frames_.push_back({chain_, path_.size()});
+      path_.push_back(here_);
+      chain_ = record.target_chain;
+    }
+  }
+
+  // With nothing to return to, the policy of the base chain is next.
+  void pop() {
+    chain_ = frames_.empty() ? walk_.chain : frames_.back().chain;
+    path_.resize(frames_.empty() ? 0 : frames_.back().path);
+    if (!frames_.empty()) frames_.pop_back();
+  }
+
+  void rule(const pt_nft_record& record) {
+    Step step = blank(StepKind::rule);
+    step.handle = record.rule;
+    step.verdict = verdict_word(record.verdict);
+    bool found = false;
+    for (const Ruleset* ruleset : rulesets_) {
+      const Lookup place = look_up(*ruleset, walk_.table, chain_, record.rule);
+      if (place.chain != nullptr && !step.chain) step.chain = place.chain->name;
+      if (place.rule == nullptr) continue;
+      describe_rule(step, *place.rule, ruleset == evidence_.tied);
+      found = true;
+      break;
+    }
+    if (!found) step.missing = not_found(record.rule);
+    if (record.verdict == NFT_JUMP || record.verdict == NFT_GOTO)
+      step.target = chain_name(record.target_chain);
+    step.path = known_path();
+    here_ = {step.chain.value_or(""), step.rule.value_or(0)};
+    out_.steps.push_back(std::move(step));
+  }
+
+  static void describe_rule(Step& step, const Rule& rule, bool tied) {
+    if (tied)
+      step.rule = rule.number;
+    else
+      step.missing =
+          "the ruleset has changed since: the rule's handle is certain, its number at the time is not known";
+    step.text = rule.text;
+    step.comment = rule.comment;
+    step.target = rule.target;
+    if (step.verdict == Verdict::drop && rule.rejects) step.verdict = Verdict::reject;
+  }
+
+  // A tied ruleset that lacks the rule contradicts itself; the likeliest reason is a record
+  // that was lost, which put the rest into the wrong chain.
+  std::string not_found(std::uint64_t rule) {
+    if (evidence_.tied != nullptr) {
+      broken_ = fmt::format("rule handle {} is not in the chain the walk's records lead to", rule);
+      return broken_;
+    }
+    for (const Ruleset* ruleset : rulesets_) {
+      const Table* table = ruleset->find(walk_.table);
+      if (table == nullptr) continue;
+      for (const Chain& chain : table->chains)
+        if (chain.handle != chain_ && chain.find(rule) != nullptr)
+          broken_ = fmt::format("rule handle {} is not in the chain the walk's records lead to", rule);
+    }
+    return fmt::format("rule handle {} was removed before it could be resolved", rule);
+  }
+
+  void policy(const pt_nft_record& record) {
+    Step step = blank(StepKind::policy);
+    step.chain = chain_name(walk_.chain);
+    step.verdict = verdict_word(record.verdict);
+    if (!step.chain)
+      step.missing = fmt::format("chain handle {} was removed before it could be resolved", walk_.chain);
+    out_.steps.push_back(std::move(step));
+  }
+
+  [[nodiscard]] std::optional<std::string> chain_name(std::uint64_t handle) const {
+    for (const Ruleset* ruleset : rulesets_) {
+      const Table* table = ruleset->find(walk_.table);
+      const Chain* chain = table == nullptr ? nullptr : table->find(handle);
+      if (chain != nullptr) return chain->name;
+    }
+    return std::nullopt;
+  }
+
+  // Numbers that aren't known make no path.
+  [[nodiscard]] std::vector<PathElement> known_path() const {
+    for (const PathElement& element : path_)
+      if (element.rule == 0) return {};
+    return path_;
+  }
+
+  struct Frame {
+    std::uint64_t chain;
+    std::size_t path;  // length of path_ before the jump
+  };
+
+  const pt_nft_walk& walk_;
+  const Evidence& evidence_;
+  std::vector<const Ruleset*> rulesets_;
+  WalkObservation out_;
+  bool known_table_ = false;
+  std::uint64_t chain_;
+  std::vector<Frame> frames_;
+  std::vector<PathElement> path_;
+  PathElement here_;
+  std::string broken_;
+};
+
+}  // namespace
+
+WalkObservation observe(const pt_nft_walk& walk, const Evidence& evidence) {
+  return Follower(walk, evidence).run();
+}
+
+std::string doubt_words(std::uint32_t doubt) {
+  struct Reason {
+    std::uint32_t bit;
+    std::string_view words;
+  };
+  static constexpr auto reasons = std::to_array<Reason>({
+      {PT_DOUBT_TABLE_REPLACED, "the table was replaced while the packet went through it"},
+      {PT_DOUBT_MIGRATED, "the task moved to another CPU during the walk"},
+      {PT_DOUBT_OTHER_WALK, "another packet's walk on the same CPU could not be told apart from this one"},
+      {PT_DOUBT_TRUNCATED, "more rules matched than an event holds"},
+      {PT_DOUBT_TOO_LARGE, "the table has more rules than are watched (--max-rules)"},
+      {PT_DOUBT_READ_FAILED, "kernel memory could not be read"},
+      {PT_DOUBT_NO_FRAME, "too many walks were nested on this CPU"},
+      {PT_DOUBT_NO_PERCPU, "the kernel's per-CPU counters could not be found"},
+      {PT_DOUBT_INCOMPLETE, "the walk's last record was not seen"},
+  });
+  std::string text;
+  for (const Reason& reason : reasons) {
+    if ((doubt & reason.bit) == 0) continue;
+    text += text.empty() ? "" : "; ";
+    text += reason.words;
+    doubt &= ~reason.bit;
+  }
+  if (doubt != 0) text += fmt::format("{}unknown doubt {:#x}", text.empty() ? "" : "; ", doubt);
+  return text;
+}
+
+}  // namespace pathtrace::nft

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0
+// From the records of an nftables traversal to the rules the packet matched. Pure.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "pathtrace/event.h"
+#include "ruleset/nft_model.h"
+#include "timeline/observation.h"
+
+namespace pathtrace::nft {
+
+struct Evidence {
+  // The ruleset the walk ran through, if it is known to be that one: then rules have
+  // numbers.
+  const Ruleset* tied = nullptr;
+  // Rulesets of the same namespace from other times, newest first: handles are never given
+  // out twice, so a rule found in one is that rule, though its number may have been another.
+  std::vector<const Ruleset*> others;
+};
+
+// `walk` must be whole in memory, its n_records records behind it.
+WalkObservation observe(const pt_nft_walk& walk, const Evidence& evidence);
+
+// What keeps a walk from being conclusive, in words; "" if nothing does.
+std::string doubt_words(std::uint32_t doubt);
+
+}  // namespace pathtrace::nft

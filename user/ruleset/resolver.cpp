@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+// Keeps the last few readings of each ruleset. A walk is resolved with the one it went
+// through; if none is, the ruleset is read now, provided that it hasn't changed since the
+// walk. What can't be tied to the walk names no legacy rule, and no number of an nftables
+// rule (its handle is enough to name it).
+#include "ruleset/resolver.h"
+
+#include <fmt/format.h>
+
+#include <ctime>
+#include <deque>
+#include <map>
+#include <set>
+#include <string_view>
+#include <tuple>
+
+#include "kernel/netns.h"
+#include "ruleset/generation.h"
+#include "ruleset/legacy_snapshot.h"
+#include "ruleset/legacy_steps.h"
+#include "ruleset/legacy_walk.h"
+#include "ruleset/nft_snapshot.h"
+#include "ruleset/nft_walk.h"
+
+namespace pathtrace {
+namespace {
+
+constexpr std::size_t kReadings = 4;  // kept of each ruleset
+constexpr int kAttempts = 3;          // to read between two changes
+// After a failure (a namespace that is gone, an error) nothing is tried for so long.
+constexpr std::uint64_t kRetryAfterNs = 1'000'000'000;
+
+std::uint64_t monotonic_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+template <typename T>
+struct Reading {
+  T ruleset;
+  ReadTime when;
+  // struct xt_table_info * of the first walk it was tied to: a walk with another one ran
+  // through another table, whatever else says.
+  std::uint64_t table_info = 0;
+};
+
+template <typename T>
+struct Kept {
+  std::deque<Reading<T>> readings;  // newest first
+  std::uint64_t failed_ns = 0;      // when reading it failed last
+  std::string failure;
+
+  void add(Reading<T> reading) {
+    readings.push_front(std::move(reading));
+    if (readings.size() > kReadings) readings.pop_back();
+  }
+};
+
+// Reads with `read` until no change fell into the reading; the last attempt is kept anyway,
+// without a number.
+template <typename T, typename Read, typename Generation>
+Result<Reading<T>> read_between_changes(const Read& read, const Generation& generation) {
+  for (int attempt = 1;; ++attempt) {
+    const pt_generation before = generation();
+    ReadTime when;
+    when.begin_ns = monotonic_ns();
+    Result<T> ruleset = read();
+    when.end_ns = monotonic_ns();
+    if (!ruleset) return ruleset.error();
+    const pt_generation after = generation();
+    const bool quiet =
+        before.changed_ns != kChanging && after.changed_ns != kChanging && before.number == after.number;
+    if (quiet) when.number = after.number;
+    if (quiet || attempt == kAttempts) return Reading<T>{std::move(ruleset).value(), when};
+  }
+}
+
+// `read` in the namespace, on a thread of its own.
+template <typename T, typename Read>
+Result<T> read_in_netns(std::uint32_t inode, const Read& read) {
+  std::optional<Result<T>> result;
+  if (!in_netns(inode, [&] { result = read(); }) || !result)
+    return Error{ExitStatus::no_such_namespace, fmt::format("network namespace {} is gone", inode), {}};
+  return std::move(*result);
+}
+
+bool table_exists(Family family, const std::string& name) {
+  for (const std::string& existing : legacy::table_names(family))
+    if (existing == name) return true;
+  return false;
+}
+
+// Whether reading a ruleset again may show what the kept readings don't: it has changed since
+// the last one. Rulesets that change faster than they can be read get a rest of twice the
+// time that takes.
+bool worth_reading(const Kept<nft::Ruleset>& kept, const pt_generation& now) {
+  const std::uint64_t time = monotonic_ns();
+  if (kept.failed_ns != 0 && time - kept.failed_ns < kRetryAfterNs) return false;
+  if (kept.readings.empty()) return true;
+  const ReadTime& last = kept.readings.front().when;
+  if (uncounted(now)) return time - last.end_ns > kRetryAfterNs;
+  if (last.number == now.number && now.changed_ns != kChanging) return false;
+  return time - last.end_ns > 2 * (last.end_ns - last.begin_ns);
+}
+
+std::string table_name(const pt_legacy_walk& walk) {
+  const std::string_view raw(walk.table_name, sizeof walk.table_name);
+  return std::string(raw.substr(0, raw.find('\0')));
+}
+
+}  // namespace
+
+struct Resolver::State {
+  using LegacyKey = std::tuple<std::uint32_t, Family, std::string>;  // namespace, family, table
+
+  explicit State(Generations& source) : generations(source) {}
+
+  void preload_legacy(std::uint32_t inode);
+  void preload_nft(std::uint32_t inode);
+  const legacy::Snapshot* legacy_snapshot(const pt_legacy_walk& walk, Family family, std::string& why);
+  const legacy::Snapshot* tied_legacy(Kept<legacy::Snapshot>& kept, const pt_legacy_walk& walk,
+                                      const pt_generation& now);
+  nft::Evidence nft_evidence(const pt_nft_walk& walk);
+  bool read_nft(Kept<nft::Ruleset>& kept, std::uint32_t inode);
+
+  Generations& generations;
+  std::map<LegacyKey, Kept<legacy::Snapshot>> legacy;
+  std::map<std::uint32_t, Kept<nft::Ruleset>> nft;
+  std::set<Backend> backends;
+};
+
+void Resolver::State::preload_legacy(std::uint32_t inode) {
+  struct Preloaded {
+    Family family;
+    Reading<legacy::Snapshot> reading;
+  };
+  std::vector<Preloaded> found;
+  in_netns(inode, [&] {
+    for (const Family family : {Family::ip, Family::ip6, Family::arp}) {
+      for (const std::string& name : legacy::table_names(family)) {
+        ReadTime when;
+        when.begin_ns = monotonic_ns();
+        Result<legacy::Snapshot> snapshot = legacy::read_table(family, name);
+        when.end_ns = monotonic_ns();
+        if (snapshot) found.push_back({family, {std::move(snapshot).value(), when}});
+      }
+    }
+  });
+  for (Preloaded& preloaded : found) {
+    backends.insert(Backend::iptables_legacy);
+    const LegacyKey key{inode, preloaded.family, preloaded.reading.ruleset.table.name};
+    legacy[key].add(std::move(preloaded.reading));
+  }
+}
+
+void Resolver::State::preload_nft(std::uint32_t inode) {
+  Kept<nft::Ruleset>& kept = nft[inode];
+  if (!read_nft(kept, inode)) return;
+  for (const nft::Table& table : kept.readings.front().ruleset.tables) backends.insert(table.backend);
+}
+
+bool Resolver::State::read_nft(Kept<nft::Ruleset>& kept, std::uint32_t inode) {
+  auto reading = read_between_changes<nft::Ruleset>(
+      [&] { return read_in_netns<nft::Ruleset>(inode, nft::read_ruleset); },
+      [&] { return generations.nftables(inode); });
+  if (!reading) {
+    kept.failed_ns = monotonic_ns();
+    kept.failure = reading.error().message;
+    return false;
+  }
+  kept.add(std::move(reading).value());
+  return true;
+}
+
+const legacy::Snapshot* Resolver::State::tied_legacy(Kept<legacy::Snapshot>& kept, const pt_legacy_walk& walk,
+                                                     const pt_generation& now) {
+  for (Reading<legacy::Snapshot>& reading : kept.readings) {
+    const legacy::Info& info = reading.ruleset.table.info;
+    if (info.entries != walk.entries || info.size != walk.blob_size) continue;
+    if (reading.table_info != 0 && reading.table_info != walk.table_info) continue;
+    if (!is_tied(reading.when, walk.e.ts_ns, walk.generation, now)) continue;
+    reading.table_info = walk.table_info;
+    return &reading.ruleset;
+  }
+  return nullptr;
+}
+
+const legacy::Snapshot* Resolver::State::legacy_snapshot(const pt_legacy_walk& walk, Family family,
+                                                         std::string& why) {
+  const std::string name = table_name(walk);
+  Kept<legacy::Snapshot>& kept = legacy[{walk.e.netns, family, name}];
+  const pt_generation now = generations.legacy(walk.table);
+  if (const auto* snapshot = tied_legacy(kept, walk, now)) return snapshot;
+  why = fmt::format("table {} was replaced before it could be read", name);
+  if (uncounted(now)) {
+    why =
+        fmt::format("changes of table {} are not watched, so its rules can not be tied to this packet", name);
+    return nullptr;
+  }
+  // What has changed since the walk can't be read any more.
+  if (walk.generation.changed_ns == kChanging || now.number != walk.generation.number ||
+      now.changed_ns == kChanging)
+    return nullptr;
+  if (kept.failed_ns == 0 || monotonic_ns() - kept.failed_ns > kRetryAfterNs) {
+    auto reading = read_between_changes<legacy::Snapshot>(
+        [&] {
+          return read_in_netns<legacy::Snapshot>(walk.e.netns, [&]() -> Result<legacy::Snapshot> {
+            if (!table_exists(family, name))
+              return Error{ExitStatus::failure, fmt::format("table {} is gone", name), {}};
+            return legacy::read_table(family, name);
+          });
+        },
+        [&] { return generations.legacy(walk.table); });
+    if (reading) {
+      kept.add(std::move(reading).value());
+      return tied_legacy(kept, walk, generations.legacy(walk.table));
+    }
+    kept.failed_ns = monotonic_ns();
+    kept.failure = reading.error().message;
+  }
+  why = kept.failure;
+  return nullptr;
+}
+
+nft::Evidence Resolver::State::nft_evidence(const pt_nft_walk& walk) {
+  Kept<nft::Ruleset>& kept = nft[walk.e.netns];
+  nft::Evidence evidence;
+  const auto tied = [&](const pt_generation& now) -> const nft::Ruleset* {
+    for (const Reading<nft::Ruleset>& reading : kept.readings)
+      if (is_tied(reading.when, walk.e.ts_ns, walk.generation, now)) return &reading.ruleset;
+    return nullptr;
+  };
+  const pt_generation now = generations.nftables(walk.e.netns);
+  evidence.tied = tied(now);
+  if (evidence.tied == nullptr && worth_reading(kept, now) && read_nft(kept, walk.e.netns))
+    evidence.tied = tied(generations.nftables(walk.e.netns));
+  for (const Reading<nft::Ruleset>& reading : kept.readings)
+    if (&reading.ruleset != evidence.tied) evidence.others.push_back(&reading.ruleset);
+  return evidence;
+}
+
+Resolver::Resolver(Generations& generations) : state_(std::make_unique<State>(generations)) {}
+Resolver::~Resolver() = default;
+Resolver::Resolver(Resolver&&) noexcept = default;
+Resolver& Resolver::operator=(Resolver&&) noexcept = default;
+
+void Resolver::preload() {
+  for (const Netns& netns : all_netns()) {
+    state_->preload_legacy(netns.inode);
+    state_->preload_nft(netns.inode);
+  }
+}
+
+WalkObservation Resolver::resolve(const pt_legacy_walk& walk) {
+  WalkObservation out;
+  out.end_ns = static_cast<std::int64_t>(walk.end_ns);
+  out.backend = Backend::iptables_legacy;
+  out.table = table_name(walk);
+  out.verdict = legacy::verdict_word(walk.verdict);
+  const auto family = nft::family_of(walk.e.pf);
+  out.family = family.value_or(Family::ip);
+  out.hook = legacy::hook_word(out.family, walk.e.hook);
+  std::string why = nft::doubt_words(walk.doubt);
+  if (!family && why.empty()) why = fmt::format("unknown protocol family {}", walk.e.pf);
+  const legacy::Snapshot* snapshot = why.empty() ? state_->legacy_snapshot(walk, *family, why) : nullptr;
+  if (snapshot == nullptr) {
+    out.steps.push_back(legacy::missing_step(out.family, out.table, out.hook, why));
+    return out;
+  }
+  const legacy::WalkInput input{walk.e.hook, {walk.matched, walk.n_matched}, walk.verdict};
+  out.steps = legacy::steps(*snapshot, legacy::reconstruct(snapshot->table, input), out.hook, walk.verdict);
+  return out;
+}
+
+WalkObservation Resolver::resolve(const pt_nft_walk& walk) {
+  return nft::observe(walk, state_->nft_evidence(walk));
+}
+
+std::vector<Backend> Resolver::backends() const { return {state_->backends.begin(), state_->backends.end()}; }
+
+}  // namespace pathtrace
