@@ -25,15 +25,19 @@ class Sink {
 
 struct TextOptions {
   bool color = false;
-  int width = 0;  // columns; 0 = don't shorten
+  int width = 0;     // columns; 0 = don't shorten
+  bool utf8 = true;  // false: "->" and "..." for a locale that isn't UTF-8
 };
 
 // The timeline view on `out` (not owned). StartRecord and EndRecord are not printed here: notices
 // go to stderr, by readiness_notice() and closing_notice(). LostRecord is printed where it happened.
+// Packets wait for their connection; those whose connection was never reported (a capture cut
+// off) are printed by an EndRecord.
 std::unique_ptr<Sink> make_text_sink(std::FILE* out, TextOptions options);
 // JSON Lines on `out` (not owned), a line a record.
 std::unique_ptr<Sink> make_json_sink(std::FILE* out);
 
+// What to write to stderr, each line with its newline.
 std::string readiness_notice(const StartRecord& start);
 std::string closing_notice(const EndRecord& end);
 

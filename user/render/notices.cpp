@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <algorithm>
+
+#include "render/output.h"
+
+namespace pathtrace {
+namespace {
+
+std::string backends(const std::vector<Backend>& seen) {
+  std::string out;
+  for (const Backend backend : seen) out += (out.empty() ? "" : " + ") + std::string(word(backend));
+  return out.empty() ? "no firewall rules yet" : out;
+}
+
+std::string counted(std::uint64_t count, const char* what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
+}  // namespace
+
+std::string readiness_notice(const StartRecord& start) {
+  std::string out = "pathtrace: ready. Linux " + sanitise(start.kernel) + ", " + backends(start.backends) +
+                    "; tracing " + sanitise(start.filter) + "\n";
+  for (const auto& probe : start.probes) {
+    if (probe.state != ProbeState::unavailable) continue;
+    out += "pathtrace: without " + sanitise(probe.name) + ": " +
+           (probe.why ? sanitise(*probe.why) : "not offered by this kernel") + "\n";
+  }
+  return out;
+}
+
+std::string closing_notice(const EndRecord& end) {
+  return "pathtrace: " + counted(end.connections, "connection") + ", " + counted(end.packets, "packet") +
+         ", " + std::to_string(end.lost) + " lost (" + sanitise(end.reason) + ")\n";
+}
+
+}  // namespace pathtrace
