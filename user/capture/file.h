@@ -22,7 +22,6 @@ struct ReplayResult {
   bool truncated = false;
   bool has_end = false;
 };
-Result<ReplayResult> replay(const std::string& path,
-                            const std::function<Result<void>(const Record&)>& take);
+Result<ReplayResult> replay(const std::string& path, const std::function<Result<void>(const Record&)>& take);
 
 }  // namespace pathtrace
