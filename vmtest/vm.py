@@ -109,7 +109,7 @@ def _boot(kernel, tested, out, artifacts, smp, timeout, silence, counting, on_co
         reader.close()
         initrd.unlink()
     if verdict in ("lost", "infrastructure"):
-        why = (last_line(out / "qemu.err") or last_line(out / "console") or why)[:300]
+        why = (last_line(out / "qemu.err") or last_line(out / "console", "Kernel panic") or last_line(out / "console") or why)[:300]
     disk.unlink()
     return Outcome(verdict, reader.status, time.monotonic() - started, [], why)
 
@@ -225,9 +225,9 @@ def find_splats(log: str) -> list[str]:
     return found
 
 
-def last_line(path: Path) -> str:
+def last_line(path: Path, word: str = "") -> str:
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return next((line.strip() for line in reversed(lines) if line.strip() and word in line), "")
 
 
 def added(text: str) -> tuple[str, Path]:
