@@ -151,8 +151,9 @@ clean_up() {
     done
     rm -rf "$work"
     # Modules with a state of their own, and what only they needed; those still in use stay.
-    # shellcheck disable=SC2046
-    modprobe -rqa $(awk '/^(ip_tables|ip6_tables|iptable_|ip6table_|arp|ebt|xt_|ipt_|ip6t_|nft_|nf_)/ && $3 == 0 { print $1 }' /proc/modules)
+    unused=$(awk '/^(ip_tables|ip6_tables|iptable_|ip6table_|arp|ebt|xt_|ipt_|ip6t_|nft_|nf_)/ && $3 == 0 { print $1 }' /proc/modules)
+    # shellcheck disable=SC2086
+    [ -z "$unused" ] || modprobe -rqa $unused
 }
 
 # Artifacts go to the raw disk, one tar after the other, so that what was done before a VM dies is not lost.
