@@ -534,7 +534,10 @@ std::string rule_text(const Table& table, const Entry& entry) {
   std::string text = header_text(table, entry);
   for (const Extension& match : entry.matches) {
     const auto known = options(kMatches, table, match);
-    text += known ? fmt::format(" -m {}{}", match.name, *known) : fmt::format(" [match {}]", match.name);
+    // conntrack is also what -m state becomes, with a flag that says so.
+    const bool as_state = match.name == "conntrack" && known && known->find(" --state ") != std::string::npos;
+    text += known ? fmt::format(" -m {}{}", as_state ? "state" : match.name, *known)
+                  : fmt::format(" [match {}]", match.name);
   }
   text += target_text(table, entry);
   return text.empty() ? text : text.substr(1);

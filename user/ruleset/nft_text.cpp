@@ -117,8 +117,14 @@ bool add_saved_text(Table& table, std::string_view saved) {
   if (!std::all_of(table.chains.begin(), table.chains.end(),
                    [&](const Chain& chain) { return fits(chain, of(chain)); }))
     return false;
-  for (Chain& chain : table.chains)
-    for (std::size_t i = 0; i < chain.rules.size(); ++i) chain.rules[i].text = of(chain)[i];
+  for (Chain& chain : table.chains) {
+    for (std::size_t i = 0; i < chain.rules.size(); ++i) {
+      Rule& rule = chain.rules[i];
+      rule.text = of(chain)[i];
+      // Some targets are native expressions (NFLOG, newer REJECT): only their text has a name.
+      if (!rule.target && !rule.verdict) rule.target = saved_target(*rule.text);
+    }
+  }
   return true;
 }
 
