@@ -3,8 +3,10 @@
 // the same output. Time advances only by the observations' own times and by advance().
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <variant>
 #include <vector>
 
 #include "timeline/model.h"
@@ -16,6 +18,7 @@ namespace pathtrace {
 struct SocketFact {
   std::int64_t ts_ns = 0;
   Netns netns;
+  Endpoint source;         // the socket's own address
   bool at_client = false;  // the socket is the client's end
   SocketObservation what;
 };
@@ -39,6 +42,29 @@ struct DropFact {
   DropObservation what;
 };
 
+// An ICMP error that quotes a packet of the connection.
+struct IcmpErrorFact {
+  std::uint64_t packet = 0;  // id of the ICMP error
+  bool ipv6 = false;
+  std::uint8_t type = 0;
+  std::uint8_t code = 0;
+};
+
+// How far a connection has come, by the packets that no rule dropped and by what its sockets say.
+// UDP and ICMP: opened and established (a reply was seen) only.
+struct Progress {
+  bool opened = false;       // a SYN was seen, or a client's socket in SYN_SENT; UDP, ICMP: a packet
+  bool syn_ack = false;
+  bool established = false;  // the client's ACK, or a socket that says so
+  bool fin_client = false;
+  bool fin_server = false;
+  bool reset = false;        // a RST of either end, or a socket that sent or accepted one
+  bool client_closed = false;  // the client's socket is in CLOSE
+  bool server_closed = false;
+  bool last_ack = false;     // a socket went LAST_ACK or CLOSING → CLOSE: both FINs and their ACKs are over
+  bool stalled = false;      // the last packet of an open connection was dropped, and none got through since
+};
+
 // Everything known of one connection when it is reported. `connection` has id, protocol,
 // client, server, netns, started_ns, ended_ns and packets set; outcome, cause and the rest are
 // the diagnosis's to fill in.
@@ -50,6 +76,10 @@ struct ConnectionTrace {
   std::vector<Answer> answers;
   std::vector<ListenerFact> listeners;
   std::vector<DropFact> drops;
+  std::vector<IcmpErrorFact> icmp_errors;
+  Progress progress;
+  std::uint32_t retransmissions = 0;    // SYNs sent again
+  std::uint64_t packets_omitted = 0;    // seen, but beyond max_packets
   bool final = false;                   // nothing more is expected of it
   bool again = false;                   // it was reported before (established, now closed)
   std::int64_t last_ns = 0;
@@ -64,6 +94,13 @@ struct TimelineSettings {
   std::int64_t unanswered_ns = 1'500'000'000;
   // A connection that was reported and is silent is forgotten after this long.
   std::int64_t forget_ns = 120'000'000'000;
+  // UDP and ICMP have no end: a packet after this much silence starts another connection.
+  std::int64_t datagram_idle_ns = 30'000'000'000;
+  // Bounds of what is remembered. Beyond them the connections that were silent for longest are reported as
+  // far as they are known, if they weren't, and forgotten; evicted() counts them.
+  std::size_t max_connections = 200'000;
+  std::size_t max_steps = 400'000;  // of all packets together; a step takes about 1 KiB
+  std::size_t max_packets = 4'096;  // of one connection
   // Events of several CPUs arrive out of order by at most this much.
   std::int64_t reorder_ns = 5'000'000;
 };
@@ -84,6 +121,8 @@ class Timeline {
   [[nodiscard]] std::vector<ConnectionTrace> take();
   // When advance() should be called next, if nothing else happens; 0 = no need.
   [[nodiscard]] std::int64_t next_due_ns() const;
+  // Connections that were reported before they were decided, for want of room.
+  [[nodiscard]] std::uint64_t evicted() const;
 
  private:
   struct State;

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "timeline/connections.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "timeline/match.h"
+
+namespace pathtrace {
+
+namespace {
+
+// Attempts on one tuple that are remembered for a match. A tuple used more often than this within
+// forget_ns has older attempts that are over.
+constexpr std::size_t attempts_per_tuple = 16;
+
+void remember(std::vector<std::uint32_t>& values, std::uint32_t value) {
+  if (std::find(values.begin(), values.end(), value) == values.end()) values.push_back(value);
+}
+
+}  // namespace
+
+TrackedConnection* ConnectionTable::match(const Observation& o) {
+  const auto bucket = by_tuple_.find(tuple_of(o.flow));
+  if (bucket == by_tuple_.end()) return nullptr;
+  const auto* socket = std::get_if<SocketObservation>(&o.detail);
+  TrackedConnection* best = nullptr;
+  int best_fit = 0;
+  const auto& ids = bucket->second;
+  for (std::size_t i = ids.size(); i > 0; --i) {
+    TrackedConnection& candidate = *connections_.at(ids[i - 1]);
+    const int fit =
+        socket != nullptr ? fit_socket(candidate, o, *socket) : fit_packet(candidate, o, settings_);
+    if (fit <= best_fit) continue;
+    best = &candidate;
+    best_fit = fit;
+  }
+  return best;
+}
+
+TrackedConnection& ConnectionTable::create(const Observation& o) {
+  auto owned = std::make_unique<TrackedConnection>();
+  TrackedConnection& connection = *owned;
+  connection.id = ++last_id_;
+  connection.tuple = tuple_of(o.flow);
+  const ClientGuess guess = guess_client(o);
+  connection.client = guess.source_is_client ? source_of(o.flow) : destination_of(o.flow);
+  connection.server = guess.source_is_client ? destination_of(o.flow) : source_of(o.flow);
+  connection.client_evidence = guess.evidence;
+  connection.started_ns = o.ts_ns;
+  connection.last_ns = o.ts_ns;
+  connection.by_age = by_age_.insert(by_age_.end(), connection.id);
+  auto& ids = by_tuple_[connection.tuple];
+  if (ids.size() == attempts_per_tuple) ids.erase(ids.begin());
+  ids.push_back(connection.id);
+  connections_.emplace(connection.id, std::move(owned));
+  return connection;
+}
+
+TrackedConnection& ConnectionTable::of_new_packet(const Observation& o) {
+  if (o.parent != 0) {
+    const Found answered = find_answered(o);
+    if (answered.connection != nullptr) return *answered.connection;
+  }
+  TrackedConnection* known = match(o);
+  return known == nullptr ? create(o) : *known;
+}
+
+TrackedConnection& ConnectionTable::of_socket(const Observation& o, const SocketObservation& socket) {
+  TrackedConnection* known = match(o);
+  TrackedConnection& connection = known == nullptr ? create(o) : *known;
+  auto& socks = connection.socks;
+  if (socket.sock != 0 && std::find(socks.begin(), socks.end(), socket.sock) == socks.end())
+    socks.push_back(socket.sock);
+  return connection;
+}
+
+ConnectionTable::Found ConnectionTable::find_packet(const Observation& o) {
+  for (const std::uint64_t address : {o.head, o.skb}) {
+    const auto* place = packets_.find(address);
+    if (place == nullptr) continue;
+    TrackedConnection& connection = *connections_.at(place->connection);
+    if (continues(connection.packets[place->position], o)) return {&connection, place->position};
+  }
+  return {};
+}
+
+// An answer goes the other way between the same ends, or quotes the packet itself.
+ConnectionTable::Found ConnectionTable::find_answered(const Observation& o) {
+  const auto* place = packets_.find(o.parent);
+  if (place == nullptr) return {};
+  TrackedConnection& connection = *connections_.at(place->connection);
+  if (!(connection.tuple == tuple_of(o.flow)) || connection.packets[place->position].skb != o.parent)
+    return {};
+  return {&connection, place->position};
+}
+
+void ConnectionTable::learn(TrackedConnection& connection, const Observation& o) {
+  const ClientGuess guess = guess_client(o);
+  if (guess.evidence > connection.client_evidence) {
+    connection.client_evidence = guess.evidence;
+    connection.client = guess.source_is_client ? source_of(o.flow) : destination_of(o.flow);
+    connection.server = guess.source_is_client ? destination_of(o.flow) : source_of(o.flow);
+  }
+  const bool is_packet = !std::holds_alternative<SocketObservation>(o.detail);
+  if (is_packet && connection.is_tcp() && !o.icmp_error && (o.flow.tcp_flags & tcp_syn) != 0) {
+    const bool is_answer = (o.flow.tcp_flags & tcp_ack) != 0;
+    if (!connection.isn) connection.isn = is_answer ? o.flow.ack_seq - 1 : o.flow.seq;
+    if (is_answer) connection.server_isn = o.flow.seq;
+  }
+  remember(connection.namespaces, o.netns.inode);
+  connection.last_ns = std::max(connection.last_ns, o.ts_ns);
+  by_age_.splice(by_age_.end(), by_age_, connection.by_age);
+}
+
+TrackedPacket* ConnectionTable::append(TrackedConnection& connection, TrackedPacket packet) {
+  if (connection.packets.size() >= settings_.max_packets) {
+    ++connection.packets_omitted;
+    return nullptr;
+  }
+  steps_ += packet.record.steps.size();
+  connection.packets.push_back(std::move(packet));
+  packets_.insert(connection.packets.back(), {connection.id, connection.packets.size() - 1});
+  return &connection.packets.back();
+}
+
+void ConnectionTable::before_change(TrackedConnection& connection, std::size_t position) {
+  const TrackedPacket& packet = connection.packets[position];
+  steps_ -= packet.record.steps.size();
+  packets_.erase(packet, {connection.id, position});
+}
+
+void ConnectionTable::after_change(TrackedConnection& connection, std::size_t position) {
+  const TrackedPacket& packet = connection.packets[position];
+  steps_ += packet.record.steps.size();
+  packets_.insert(packet, {connection.id, position});
+}
+
+void ConnectionTable::forget_packets(TrackedConnection& connection) {
+  for (std::size_t i = 0; i < connection.packets.size(); ++i) before_change(connection, i);
+  connection.packets = {};
+}
+
+void ConnectionTable::erase_from_tuple(const TrackedConnection& connection) {
+  const auto bucket = by_tuple_.find(connection.tuple);
+  if (bucket == by_tuple_.end()) return;
+  auto& ids = bucket->second;
+  const auto id = std::find(ids.begin(), ids.end(), connection.id);
+  if (id != ids.end()) ids.erase(id);
+  if (ids.empty()) by_tuple_.erase(bucket);
+}
+
+void ConnectionTable::forget(std::uint64_t id) {
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  TrackedConnection& connection = *found->second;
+  forget_packets(connection);
+  erase_from_tuple(connection);
+  by_age_.erase(connection.by_age);
+  connections_.erase(found);
+}
+
+TrackedConnection* ConnectionTable::find(std::uint64_t id) {
+  const auto found = connections_.find(id);
+  return found == connections_.end() ? nullptr : found->second.get();
+}
+
+TrackedConnection* ConnectionTable::oldest() {
+  return by_age_.empty() ? nullptr : connections_.at(by_age_.front()).get();
+}
+
+bool ConnectionTable::is_full() const {
+  return connections_.size() > settings_.max_connections || steps_ > settings_.max_steps;
+}
+
+std::vector<std::uint64_t> ConnectionTable::ids() const {
+  std::vector<std::uint64_t> all;
+  all.reserve(connections_.size());
+  for (const auto& [id, connection] : connections_) all.push_back(id);
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+}  // namespace pathtrace

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0
+// How far a connection has come, and when it is worth a report.
+#pragma once
+
+#include <cstdint>
+
+#include "timeline/tracked.h"
+
+namespace pathtrace {
+
+// `packet` did something that no rule has stopped so far. `is_new`: it was not seen before.
+void note_packet(TrackedConnection& connection, const TrackedPacket& packet, std::int64_t ts_ns, bool is_new);
+// `packet` was dropped: what it would have brought about did not happen.
+void note_loss(TrackedConnection& connection, const TrackedPacket& packet, std::int64_t ts_ns);
+void note_socket(TrackedConnection& connection, const SocketFact& fact);
+
+// A RST is freed as a "drop" by the socket that takes it: that is no loss.
+bool is_loss(const TrackedPacket& packet, const DropObservation& drop);
+
+Phase phase_of(const TrackedConnection& connection);
+
+// When the connection is to be reported, or forgotten if it was; 0 = not by itself.
+std::int64_t due_ns(const TrackedConnection& connection, const TimelineSettings& settings);
+// Is there something to report that was not reported before?
+bool is_news(const TrackedConnection& connection);
+// Has it reached a phase from which nothing more is expected?
+bool is_over(const TrackedConnection& connection);
+
+}  // namespace pathtrace

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0
+// Puts observations back in the order in which things happened. Each CPU's events arrive in
+// order of their end, so a walk arrives after what happened inside it, and the CPUs' streams
+// are interleaved as the reader finds them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "timeline/observation.h"
+
+namespace pathtrace {
+
+class ReorderBuffer {
+ public:
+  void push(Observation observation);
+  // The earliest observation, if it is earlier than `before_ns`. Equal times come in an order that
+  // depends on their contents, not on their arrival.
+  std::optional<Observation> pop(std::int64_t before_ns);
+  [[nodiscard]] std::int64_t newest_ns() const { return newest_ns_; }
+  [[nodiscard]] std::optional<std::int64_t> earliest_ns() const;
+
+ private:
+  std::vector<Observation> heap_;
+  std::int64_t newest_ns_ = INT64_MIN;
+};
+
+}  // namespace pathtrace

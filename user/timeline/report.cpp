@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "timeline/report.h"
+
+#include <algorithm>
+
+#include "timeline/packets.h"
+
+namespace pathtrace {
+
+namespace {
+
+Connection describe(const TrackedConnection& tracked, bool final) {
+  Connection connection;
+  const Tuple& tuple = tracked.tuple;
+  connection.id = tracked.id;
+  connection.protocol = protocol_text(tuple.protocol);
+  connection.client = endpoint_of(tracked.client, tuple.family, tuple.protocol);
+  connection.server = endpoint_of(tracked.server, tuple.family, tuple.protocol);
+  connection.started_ns = tracked.started_ns;
+  const bool over = tracked.phase == Phase::answered || tracked.phase == Phase::ended;
+  if (final && over) connection.ended_ns = tracked.last_ns;
+  if (tracked.opened_in)
+    connection.netns = *tracked.opened_in;
+  else if (!tracked.packets.empty())
+    connection.netns = tracked.packets.back().record.netns;
+  else if (!tracked.sockets.empty())
+    connection.netns = tracked.sockets.back().netns;
+  for (const TrackedPacket& packet : tracked.packets) connection.packets.push_back(packet.record.id);
+  return connection;
+}
+
+// Directions are set here and not when a packet is seen: who is the client may turn out later.
+Packet describe(const TrackedConnection& tracked, const TrackedPacket& packet) {
+  Packet record = finished(packet);
+  record.connection = tracked.id;
+  const bool from_client = tracked.is_from_client(packet.flow);
+  // an ICMP error goes to the sender of the packet that it quotes
+  record.direction = from_client != packet.icmp_error ? Direction::original : Direction::reply;
+  return record;
+}
+
+}  // namespace
+
+ConnectionTrace make_trace(const TrackedConnection& tracked, bool final) {
+  ConnectionTrace trace;
+  trace.connection = describe(tracked, final);
+  trace.packets.reserve(tracked.packets.size());
+  for (const TrackedPacket& packet : tracked.packets) trace.packets.push_back(describe(tracked, packet));
+  trace.new_packets_from = std::min(tracked.reported_packets, trace.packets.size());
+  trace.sockets = tracked.sockets;
+  for (SocketFact& fact : trace.sockets) fact.at_client = fact.source == trace.connection.client;
+  trace.answers = tracked.answers;
+  trace.listeners = tracked.listeners;
+  trace.drops = tracked.drops;
+  trace.icmp_errors = tracked.icmp_errors;
+  trace.progress = tracked.progress;
+  trace.retransmissions = tracked.retransmissions;
+  trace.packets_omitted = tracked.packets_omitted;
+  trace.final = final;
+  trace.again = tracked.reported;
+  trace.last_ns = tracked.last_ns;
+  return trace;
+}
+
+}  // namespace pathtrace

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+// A tracked connection as a ConnectionTrace.
+#pragma once
+
+#include "timeline/tracked.h"
+
+namespace pathtrace {
+
+// All that is known now. `final`: nothing more is expected; the connection's packets may be moved out.
+ConnectionTrace make_trace(const TrackedConnection& connection, bool final);
+
+}  // namespace pathtrace

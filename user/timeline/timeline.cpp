@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "timeline/timeline.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "timeline/answers.h"
+#include "timeline/connections.h"
+#include "timeline/deadlines.h"
+#include "timeline/packets.h"
+#include "timeline/progress.h"
+#include "timeline/reorder.h"
+#include "timeline/report.h"
+
+namespace pathtrace {
+
+// Everything happens in the order of the observations' own times: a deadline that falls before the
+// next observation is met before it. So neither the arrival order nor the moments at which advance()
+// is called change what is reported.
+struct Timeline::State {
+  explicit State(TimelineSettings s) : settings(s), table(s) {}
+
+  void release(std::int64_t before_ns);
+  void process(Observation o);
+  void process_socket(const Observation& o, const SocketObservation& socket);
+  void process_packet(const Observation& o);
+  ConnectionTable::Found place_packet(const Observation& o);
+  void update(TrackedConnection& connection, std::int64_t ts_ns);
+  void run_deadlines(std::int64_t now_ns);
+  void look_at(TrackedConnection& connection, std::int64_t now_ns);
+  void report(TrackedConnection& connection, bool final);
+  void make_room();
+
+  TimelineSettings settings;
+  ReorderBuffer arrived;
+  ConnectionTable table;
+  Deadlines deadlines;
+  std::vector<ConnectionTrace> due;
+  std::uint64_t last_packet = 0;
+  std::uint64_t evicted = 0;
+};
+
+Timeline::Timeline(TimelineSettings settings) : state_(std::make_unique<State>(settings)) {}
+Timeline::~Timeline() = default;
+Timeline::Timeline(Timeline&&) noexcept = default;
+Timeline& Timeline::operator=(Timeline&&) noexcept = default;
+
+void Timeline::add(Observation observation) {
+  state_->arrived.push(std::move(observation));
+  state_->release(state_->arrived.newest_ns() - state_->settings.reorder_ns);
+}
+
+void Timeline::advance(std::int64_t now_ns) {
+  const std::int64_t settled_ns = now_ns - state_->settings.reorder_ns;
+  state_->release(settled_ns);
+  state_->run_deadlines(settled_ns);
+}
+
+void Timeline::finish() {
+  state_->release(INT64_MAX);
+  for (const std::uint64_t id : state_->table.ids()) {
+    TrackedConnection& connection = *state_->table.find(id);
+    const bool has_new_packets = connection.packets.size() > connection.reported_packets;
+    if (!connection.reported || is_news(connection) || (has_new_packets && !connection.final_reported))
+      state_->report(connection, true);
+    state_->table.forget(id);
+  }
+}
+
+std::vector<ConnectionTrace> Timeline::take() {
+  std::vector<ConnectionTrace> taken = std::exchange(state_->due, {});
+  std::stable_sort(taken.begin(), taken.end(), [](const ConnectionTrace& a, const ConnectionTrace& b) {
+    return std::pair(a.connection.started_ns, a.connection.id) <
+           std::pair(b.connection.started_ns, b.connection.id);
+  });
+  return taken;
+}
+
+std::int64_t Timeline::next_due_ns() const {
+  const std::int64_t deadline = state_->deadlines.earliest_ns();
+  const auto waiting = state_->arrived.earliest_ns();
+  if (!waiting && deadline == 0) return 0;
+  const std::int64_t next =
+      !waiting ? deadline : (deadline == 0 ? *waiting + 1 : std::min(deadline, *waiting + 1));
+  return next + state_->settings.reorder_ns;
+}
+
+std::uint64_t Timeline::evicted() const { return state_->evicted; }
+
+void Timeline::State::release(std::int64_t before_ns) {
+  while (auto o = arrived.pop(before_ns)) process(std::move(*o));
+}
+
+void Timeline::State::process(Observation o) {
+  run_deadlines(o.ts_ns);
+  if (const auto* socket = std::get_if<SocketObservation>(&o.detail))
+    process_socket(o, *socket);
+  else
+    process_packet(o);
+  make_room();
+}
+
+void Timeline::State::process_socket(const Observation& o, const SocketObservation& socket) {
+  TrackedConnection& connection = table.of_socket(o, socket);
+  table.learn(connection, o);
+  SocketFact fact;
+  fact.ts_ns = o.ts_ns;
+  fact.netns = o.netns;
+  fact.source = endpoint_of(source_of(o.flow), o.flow.family, o.flow.protocol);
+  fact.at_client = source_of(o.flow) == connection.client;
+  fact.what = socket;
+  note_socket(connection, fact);
+  if (connection.sockets.size() < settings.max_packets) connection.sockets.push_back(std::move(fact));
+  update(connection, o.ts_ns);
+}
+
+// The packet that `o` is about: one that goes on, or a new one of the connection it belongs to.
+ConnectionTable::Found Timeline::State::place_packet(const Observation& o) {
+  ConnectionTable::Found found = table.find_packet(o);
+  if (found.connection != nullptr) return found;
+  TrackedConnection& connection = table.of_new_packet(o);
+  TrackedPacket packet = begin_packet(o);
+  packet.record.id = ++last_packet;
+  if (table.append(connection, std::move(packet)) == nullptr) return {&connection, connection.packets.size()};
+  return {&connection, connection.packets.size() - 1};
+}
+
+void Timeline::State::process_packet(const Observation& o) {
+  const std::uint64_t packets_before = last_packet;
+  const auto [connection, position] = place_packet(o);
+  const bool is_new = last_packet != packets_before;
+  table.learn(*connection, o);
+  if (position < connection->packets.size()) {
+    table.before_change(*connection, position);
+    TrackedPacket& packet = connection->packets[position];
+    note_packet(*connection, packet, o.ts_ns, is_new);
+    if (apply(*connection, packet, o)) note_loss(*connection, packet, o.ts_ns);
+    table.after_change(*connection, position);
+    if (is_new) link_answer(*connection, packet, o, table.find_answered(o));
+  }
+  update(*connection, o.ts_ns);
+}
+
+void Timeline::State::update(TrackedConnection& connection, std::int64_t ts_ns) {
+  const Phase phase = phase_of(connection);
+  if (phase != connection.phase) connection.phase_ns = ts_ns;
+  connection.phase = phase;
+  deadlines.set(connection, due_ns(connection, settings));
+}
+
+void Timeline::State::run_deadlines(std::int64_t now_ns) {
+  std::pair<std::int64_t, std::uint64_t> entry;
+  while (deadlines.pop(now_ns, entry)) {
+    TrackedConnection* connection = table.find(entry.second);
+    if (connection == nullptr || connection->scheduled_ns != entry.first) continue;
+    connection->scheduled_ns = 0;
+    look_at(*connection, now_ns);
+  }
+}
+
+void Timeline::State::look_at(TrackedConnection& connection, std::int64_t now_ns) {
+  const std::int64_t when = due_ns(connection, settings);
+  if (when != 0 && when <= now_ns) {
+    if (!is_news(connection)) {
+      table.forget(connection.id);
+      return;
+    }
+    report(connection, is_over(connection));
+  }
+  deadlines.set(connection, due_ns(connection, settings));
+}
+
+void Timeline::State::report(TrackedConnection& connection, bool final) {
+  due.push_back(make_trace(connection, final));
+  connection.reported = true;
+  connection.reported_phase = connection.phase;
+  connection.reported_packets = connection.packets.size();
+  connection.final_reported = final;
+  if (!final) return;
+  // What was said for good need not be kept, only recognised when something of it comes late.
+  table.forget_packets(connection);
+  connection.reported_packets = 0;
+}
+
+void Timeline::State::make_room() {
+  while (table.is_full()) {
+    TrackedConnection& connection = *table.oldest();
+    if (!connection.reported || is_news(connection)) {
+      report(connection, false);
+      ++evicted;
+    }
+    table.forget(connection.id);
+  }
+}
+
+}  // namespace pathtrace
