@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+// Nobody took the SYN: no socket, or one whose queue is full.
+#include <algorithm>
+#include <utility>
+
+#include "diagnosis/causes.h"
+#include "diagnosis/wording.h"
+
+namespace pathtrace {
+
+namespace {
+
+bool is_ipv6(const std::string& address) { return address.find(':') != std::string::npos; }
+
+bool is_other_family(const Listener& listener, const std::string& address) {
+  return is_ipv6(listener.address) != is_ipv6(address);
+}
+
+std::string name_of(const Netns& netns) {
+  return netns.name ? "network namespace " + *netns.name
+                    : "the network namespace with inode " + std::to_string(netns.inode);
+}
+
+struct Elsewhere {
+  CauseKind kind = CauseKind::no_listener;
+  Listener listener;
+};
+
+// The listener that comes closest, and what is wrong with it.
+std::optional<Elsewhere> listener_elsewhere(const std::vector<Listener>& listeners, const Packet& syn,
+                                            const std::string& address) {
+  std::optional<Elsewhere> best;
+  const auto rank = [](CauseKind kind) {
+    return kind == CauseKind::listener_other_address ? 2 : (kind == CauseKind::listener_other_family ? 1 : 0);
+  };
+  for (const Listener& listener : listeners) {
+    const bool here = listener.netns.inode == syn.netns.inode;
+    if (here && serves(listener, address)) continue;  // it began to listen after the answer
+    const CauseKind kind = !here ? CauseKind::listener_other_netns
+                                 : (is_other_family(listener, address) ? CauseKind::listener_other_family
+                                                                       : CauseKind::listener_other_address);
+    if (!best || rank(kind) > rank(best->kind)) best = Elsewhere{kind, listener};
+  }
+  return best;
+}
+
+void add_listener_elsewhere(Candidate& candidate, const Story& story, const Packet& syn) {
+  if (!story.listeners()) return;
+  const Endpoint& server = story.trace().connection.server;
+  const auto found = listener_elsewhere(*story.listeners(), syn, server.address);
+  if (!found) return;
+  Cause& cause = candidate.cause;
+  cause.kind = found->kind;
+  cause.listener = found->listener;
+  cause.summary += ". " + listens_text(found->listener);
+  if (found->kind == CauseKind::listener_other_netns) {
+    cause.summary += " in " + name_of(found->listener.netns) + ", not in " + name_of(syn.netns);
+  } else if (found->kind == CauseKind::listener_other_family) {
+    cause.summary += is_ipv6(found->listener.address) ? ": IPv6 only" : ": IPv4 only";
+  } else {
+    cause.summary += ", not on " + server.address;
+  }
+}
+
+const Answer* last_reset_without_socket(const Story& story) {
+  const auto& answers = story.trace().answers;
+  for (auto answer = answers.rbegin(); answer != answers.rend(); ++answer) {
+    const auto* reset = std::get_if<StackResetObservation>(&answer->what);
+    const Packet* packet = story.packet(answer->packet);
+    if (reset != nullptr && !reset->has_socket && packet != nullptr && is_syn(*packet))
+      return story.stop_of_answer(*answer) ? nullptr : &*answer;
+  }
+  return nullptr;
+}
+
+Candidate refused_here(const Story& story, const Packet& packet) {
+  Candidate candidate;
+  candidate.rank = Rank::local_answer;
+  candidate.outcome = ConnectionOutcome::refused;
+  candidate.error = "ECONNREFUSED";
+  candidate.netns = packet.netns;
+  candidate.rests_on = {&packet};
+  candidate.cause.kind = CauseKind::no_listener;
+  candidate.cause.summary = "no socket takes " + endpoint_text(story.trace().connection.server) + "/" +
+                            story.trace().connection.protocol + story.in_namespace(packet.netns);
+  return candidate;
+}
+
+}  // namespace
+
+std::optional<Candidate> nothing_listens(const Story& story) {
+  if (!story.is_connecting()) return std::nullopt;
+  const Answer* answer = last_reset_without_socket(story);
+  if (answer == nullptr) return std::nullopt;
+  const Packet& syn = *story.packet(answer->packet);
+  Candidate candidate = refused_here(story, syn);
+  candidate.cause.reason = std::get<StackResetObservation>(answer->what).reason;
+  const std::string function = is_ipv6(syn.destination.address) ? "tcp_v6_send_reset" : "tcp_v4_send_reset";
+  candidate.cause.evidence.push_back("TCP answered the SYN with a RST because no socket matched it (" +
+                                     function + ")");
+  add_listener_elsewhere(candidate, story, syn);
+  return candidate;
+}
+
+std::optional<Candidate> datagram_port_closed(const Story& story) {
+  if (story.trace().connection.protocol != "udp" || !story.is_connecting()) return std::nullopt;
+  const Packet* packet = story.last_opening();
+  if (packet == nullptr) return std::nullopt;
+  for (const DropFact& drop : story.trace().drops) {
+    if (drop.packet != packet->id || drop.what.reason != "NO_SOCKET") continue;
+    Candidate candidate = refused_here(story, *packet);
+    candidate.cause.reason = drop.what.reason;
+    candidate.cause.evidence.push_back("kfree_skb freed the packet: NO_SOCKET");
+    add_listener_elsewhere(candidate, story, *packet);
+    return candidate;
+  }
+  return std::nullopt;
+}
+
+std::optional<Candidate> listen_queue_overflowed(const Story& story) {
+  const auto& listeners = story.trace().listeners;
+  if (!story.is_connecting() || listeners.empty() || !listeners.back().what.dropped) return std::nullopt;
+  const ListenerFact& fact = listeners.back();
+  const Packet* syn = story.packet(fact.packet);
+  if (syn == nullptr) return std::nullopt;
+  const std::string queue = std::to_string(fact.what.backlog) + "/" + std::to_string(fact.what.max_backlog);
+  // sk_acceptq_is_full(): more than the maximum
+  const bool full = fact.what.backlog > fact.what.max_backlog;
+  Candidate candidate;
+  candidate.rank = Rank::stack_loss;
+  candidate.outcome = ConnectionOutcome::timed_out;
+  candidate.error = "ETIMEDOUT";
+  candidate.netns = fact.netns;
+  candidate.rests_on = {syn};
+  candidate.cause.kind = full ? CauseKind::listen_queue_full : CauseKind::stack_drop;
+  candidate.cause.summary =
+      full ? "the listener's accept queue is full (" + queue + "): it drops the SYN"
+           : "the listener dropped the SYN; its accept queue is not full (" + queue + ")";
+  candidate.cause.evidence.push_back("tcp_conn_request dropped the SYN with accept queue " + queue);
+  if (!full) candidate.missing.emplace_back("why the listener dropped the SYN");
+  if (!story.listeners()) return candidate;
+  const std::string& address = story.trace().connection.server.address;
+  for (const Listener& listener : *story.listeners()) {
+    if (listener.netns.inode != fact.netns.inode || !serves(listener, address)) continue;
+    candidate.cause.listener = listener;
+    candidate.cause.listener->backlog = fact.what.backlog;
+    candidate.cause.listener->max_backlog = fact.what.max_backlog;
+    candidate.cause.summary += ". " + listens_text(listener);
+    break;
+  }
+  return candidate;
+}
+
+}  // namespace pathtrace

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "diagnosis/diagnosis.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "diagnosis/causes.h"
+#include "diagnosis/errors.h"
+#include "diagnosis/outcomes.h"
+
+namespace pathtrace {
+
+namespace {
+
+// A new cause is a function of its own and a line here. Of equal ranks the earlier wins.
+constexpr std::array cause_functions = std::to_array<CauseFunction>({
+    rejected_by_rule,
+    dropped_by_rule,
+    dropped_by_unknown_hook,
+    nothing_listens,
+    datagram_port_closed,
+    listen_queue_overflowed,
+    lost_in_stack,
+    unreachable_by_this_host,
+    remote_end_refused,
+    remote_icmp_error,
+    nothing_came_back,
+    application_reset,
+    reset_by_stack,
+    reset_by_remote,
+    was_established,
+    was_answered,
+    undecided,
+});
+
+Candidate best_cause(const Story& story) {
+  std::optional<Candidate> best;
+  for (const CauseFunction propose : cause_functions) {
+    std::optional<Candidate> candidate = propose(story);
+    if (candidate && (!best || candidate->rank > best->rank)) best = std::move(candidate);
+  }
+  return std::move(*best);
+}
+
+// Where the client's socket is on this host, it says itself what connect() returned.
+void believe_client_socket(Candidate& candidate, const Story& story) {
+  if (!story.is_connecting() || !story.is_tcp()) return;
+  const auto& facts = story.trace().sockets;
+  for (auto fact = facts.rbegin(); fact != facts.rend(); ++fact) {
+    const bool closed = fact->what.what == SocketObservation::What::state_change &&
+                        fact->what.old_state == 2 && fact->what.new_state == 7;
+    if (!fact->at_client || !closed) continue;
+    const auto error = error_of_number(fact->what.error);
+    if (!error) return;
+    candidate.outcome = error->outcome;
+    candidate.error = error->name;
+    candidate.cause.evidence.push_back("the client's socket failed with " + *error->name);
+    return;
+  }
+}
+
+void add_distinct(std::vector<std::string>& values, const std::string& value) {
+  if (std::find(values.begin(), values.end(), value) == values.end()) values.push_back(value);
+}
+
+std::vector<std::string> all_missing(const Candidate& candidate, const ConnectionTrace& trace) {
+  std::vector<std::string> missing;
+  for (const std::string& what : candidate.missing) add_distinct(missing, what);
+  for (const Packet* packet : candidate.rests_on)
+    for (const Step& step : packet->steps)
+      if (step.missing) add_distinct(missing, *step.missing);
+  if (trace.packets_omitted != 0)
+    missing.push_back(std::to_string(trace.packets_omitted) + " packets beyond the most that are kept");
+  return missing;
+}
+
+}  // namespace
+
+void diagnose(ConnectionTrace& trace, const Facts& facts) {
+  for (Packet& packet : trace.packets) packet.outcome = outcome_of(trace, packet);
+  const Story story(trace, facts);
+  Candidate best = best_cause(story);
+  believe_client_socket(best, story);
+
+  Connection& connection = trace.connection;
+  connection.outcome = best.outcome;
+  connection.error = best.error;
+  connection.fixes.clear();
+  connection.missing = all_missing(best, trace);
+  connection.confidence = connection.missing.empty() ? Confidence::exact : Confidence::partial;
+  if (best.netns) connection.netns = *best.netns;
+  connection.cause = std::move(best.cause);
+}
+
+}  // namespace pathtrace
