@@ -4,13 +4,12 @@
 #include "lib/interest.h"
 
 /* (skb, location, reason[, rx_sk]) since 5.17 */
-SEC("tp_btf/kfree_skb")
-int BPF_PROG(kfree_skb_reason, struct sk_buff *skb, void *location, __u32 reason)
+TRACEPOINT(kfree_skb, kfree_skb_reason, struct sk_buff *skb, void *location, __u32 reason)
 {
 	struct pt_drop *event;
 	struct tuple t = {};
 	__u32 netns = 0;
-	int wanted = packet_wanted(skb, skb->sk, &t, &netns);
+	int wanted = packet_wanted(skb, FIELD(skb, sk), &t, &netns);
 
 	if (!wanted)
 		return 0;
@@ -20,7 +19,7 @@ int BPF_PROG(kfree_skb_reason, struct sk_buff *skb, void *location, __u32 reason
 		return 0;
 	describe(&event->e, skb, &t, wanted);
 	event->e.netns = netns;
-	event->e.iif = skb->skb_iif;
+	event->e.iif = FIELD(skb, skb_iif);
 	event->location = (__u64)location;
 	event->reason = reason;
 	emit_event(event);

@@ -14,6 +14,7 @@
  */
 #include "lib/emit.h"
 #include "lib/interest.h"
+#include "lib/changing.h"
 
 #define MAX_BLOCKS 256 /* 65,536 rules: the largest --max-rules */
 #define MAX_ENTRIES (MAX_BLOCKS * PT_COUNTERS_PER_BLOCK)
@@ -47,7 +48,7 @@ struct {
 	__uint(max_entries, 256);
 	__type(key, __u64); /* struct xt_table_info * */
 	__type(value, struct table_blocks);
-} blocks_of_tables SEC(".maps");
+} blocks_of_tables __weak SEC(".maps");
 
 /* [cpu][frame][block], and one block more each for the counters at exit. Sized by the loader. */
 struct {
@@ -55,7 +56,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct counter_block);
-} snapshots SEC(".maps");
+} snapshots __weak SEC(".maps");
 
 struct legacy_scratch {
 	struct pt_legacy_walk walk;
@@ -68,14 +69,14 @@ struct {
 	__uint(max_entries, PT_FRAMES);
 	__type(key, __u32);
 	__type(value, struct legacy_scratch);
-} legacy_scratches SEC(".maps");
+} legacy_scratches __weak SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 8192);
 	__type(key, __u64); /* struct xt_table * */
 	__type(value, struct pt_generation);
-} legacy_generations SEC(".maps");
+} legacy_generations __weak SEC(".maps");
 
 /* Walks of packets that a task sends can be preempted before bottom halves are off or after they are
  * on again, and end on another CPU. Where such a walk's frame is, by task. */
@@ -89,9 +90,9 @@ struct {
 	__uint(max_entries, 4096);
 	__type(key, __u64); /* struct task_struct * */
 	__type(value, struct frame_place);
-} sending_tasks SEC(".maps");
+} sending_tasks __weak SEC(".maps");
 
-__u32 sending_walks = 0; /* entries of sending_tasks: spares others the lookup */
+__u32 sending_walks __weak = 0; /* entries of sending_tasks: spares others the lookup */
 
 /* A frame this old was left without its exit (the program was skipped): no walk takes a second. */
 #define STALE_NS 1000000000ull
@@ -473,7 +474,9 @@ static __always_inline void free_stale(struct cpu_context *cpu)
 
 static __always_inline bool may_migrate(const struct nf_hook_state *state)
 {
-	return state->hook == NF_INET_LOCAL_OUT || state->hook == NF_INET_POST_ROUTING;
+	__u8 hook = FIELD(state, hook);
+
+	return hook == NF_INET_LOCAL_OUT || hook == NF_INET_POST_ROUTING;
 }
 
 static __always_inline void remember_place(__u32 slot)
@@ -552,8 +555,8 @@ static __always_inline int legacy_enter(struct xt_table *table, struct sk_buff *
 	if (!cpu || (!wanted && !cpu->legacy_open))
 		return 0;
 	if (wanted && !is_interesting(&t, (__u64)skb,
-				      (__u64)skb->head + skb->network_header + t.transport_offset,
-				      state->net->ns.inum)) {
+				      network_address(skb) + t.transport_offset,
+				      FIELD(state, net, ns.inum))) {
 		if (!cpu->legacy_open)
 			return 0;
 		wanted = NOT_WANTED;
@@ -590,14 +593,22 @@ static __always_inline int legacy_enter(struct xt_table *table, struct sk_buff *
 	return 0;
 }
 
+/* The innermost open frame of this task, and of this packet where the exit knows it. */
 static __always_inline int find_frame(struct cpu_context *cpu, __u64 skb)
 {
 	__u64 task = bpf_get_current_task();
+	__u64 latest = 0;
+	int found = -1;
 
-	for (int i = 0; i < PT_FRAMES; i++)
-		if (cpu->legacy[i].skb == skb && cpu->legacy[i].task == task)
-			return i;
-	return -1;
+	for (int i = 0; i < PT_FRAMES; i++) {
+		struct legacy_frame *frame = &cpu->legacy[i];
+
+		if (!frame->skb || frame->task != task || (skb && frame->skb != skb) || frame->start_ns < latest)
+			continue;
+		latest = frame->start_ns;
+		found = i;
+	}
+	return found;
 }
 
 static __always_inline void check_frame(struct cpu_context *cpu, struct legacy_frame *frame)
@@ -671,7 +682,7 @@ static __always_inline void emit_walk(struct legacy_frame *frame, struct legacy_
 
 /* A walk that began on another CPU: what this CPU's counters say is not about it, and what that CPU's
  * say may be about others too. It is reported without its rules. */
-static __always_inline int migrated_exit(struct sk_buff *skb, __u32 verdict)
+static __always_inline int migrated_exit(__u64 skb, __u32 verdict)
 {
 	__u64 task = bpf_get_current_task();
 	struct frame_place *place = bpf_map_lookup_elem(&sending_tasks, &task);
@@ -689,7 +700,7 @@ static __always_inline int migrated_exit(struct sk_buff *skb, __u32 verdict)
 	if (!cpu || !scratch || slot >= PT_FRAMES)
 		return 0;
 	frame = &cpu->legacy[slot];
-	if (frame->skb != (__u64)skb || frame->task != task)
+	if (!frame->skb || (skb && frame->skb != skb) || frame->task != task)
 		return 0;
 	forget_place(slot);
 	frame->doubt |= PT_DOUBT_MIGRATED;
@@ -699,8 +710,8 @@ static __always_inline int migrated_exit(struct sk_buff *skb, __u32 verdict)
 	return 0;
 }
 
-static __always_inline int legacy_exit(struct sk_buff *skb, const struct nf_hook_state *state, __u32 verdict,
-				       const struct entry_layout *layout)
+/* skb 0: a kretprobe, which sees no arguments. */
+static __always_inline int legacy_exit(__u64 skb, __u32 verdict, const struct entry_layout *layout)
 {
 	struct cpu_context *cpu = this_context();
 	struct legacy_scratch *scratch;
@@ -711,9 +722,9 @@ static __always_inline int legacy_exit(struct sk_buff *skb, const struct nf_hook
 	if (!cpu || (!cpu->legacy_open && !sending_walks))
 		return 0;
 	if (cpu->legacy_open)
-		slot = find_frame(cpu, (__u64)skb);
+		slot = find_frame(cpu, skb);
 	if (slot < 0 || slot >= PT_FRAMES)
-		return sending_walks && may_migrate(state) ? migrated_exit(skb, verdict) : 0;
+		return sending_walks ? migrated_exit(skb, verdict) : 0;
 	__u32 key = slot;
 
 	scratch = bpf_map_lookup_elem(&legacy_scratches, &key);
@@ -728,7 +739,7 @@ static __always_inline int legacy_exit(struct sk_buff *skb, const struct nf_hook
 	if (cpu->legacy_open > 1)
 		settle_with_others(cpu, frame, slot, c.n_matched);
 	if (!frame->silent) {
-		if (may_migrate(state))
+		if (scratch->walk.e.hook == NF_INET_LOCAL_OUT || scratch->walk.e.hook == NF_INET_POST_ROUTING)
 			forget_place(slot);
 		emit_walk(frame, scratch, c.n_matched, verdict);
 	}
@@ -737,55 +748,88 @@ static __always_inline int legacy_exit(struct sk_buff *skb, const struct nf_hook
 	return 0;
 }
 
-SEC("fentry/ipt_do_table")
-int BPF_PROG(ipt_do_table_enter, void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
+ENTER(ipt_do_table, ipt_do_table_enter, void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 {
 	return legacy_enter(priv, skb, state, AF_INET, &ipt_layout);
 }
 
+ENTER(ip6t_do_table, ip6t_do_table_enter, void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	return legacy_enter(priv, skb, state, AF_INET6, &ip6t_layout);
+}
+
+static __always_inline int replace_enter(__u64 table)
+{
+	struct pt_generation *g = bpf_map_lookup_elem(&legacy_generations, &table);
+	struct pt_generation next = { .changed_ns = ~0ull, .number = 1 };
+
+	if (g)
+		next.number = g->number + 1;
+	bpf_map_update_elem(&legacy_generations, &table, &next, BPF_ANY);
+	return 0;
+}
+
+static __always_inline int replace_exit(__u64 table)
+{
+	struct pt_generation *g = bpf_map_lookup_elem(&legacy_generations, &table);
+
+	if (g)
+		g->changed_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+/* xt_replace_table() swaps table->private: every iptables-legacy commit, restore and -Z. */
+#ifndef PT_KPROBE
 SEC("fexit/ipt_do_table")
 int BPF_PROG(ipt_do_table_exit, void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
 	     unsigned int verdict)
 {
-	return legacy_exit(skb, state, verdict, &ipt_layout);
-}
-
-SEC("fentry/ip6t_do_table")
-int BPF_PROG(ip6t_do_table_enter, void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
-{
-	return legacy_enter(priv, skb, state, AF_INET6, &ip6t_layout);
+	return legacy_exit((__u64)skb, verdict, &ipt_layout);
 }
 
 SEC("fexit/ip6t_do_table")
 int BPF_PROG(ip6t_do_table_exit, void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
 	     unsigned int verdict)
 {
-	return legacy_exit(skb, state, verdict, &ip6t_layout);
+	return legacy_exit((__u64)skb, verdict, &ip6t_layout);
 }
 
-/* xt_replace_table() swaps table->private: every iptables-legacy commit, restore and -Z. */
 SEC("fentry/xt_replace_table")
 int BPF_PROG(xt_replace_table_enter, struct xt_table *table)
 {
-	__u64 key = (__u64)table;
-	struct pt_generation *g = bpf_map_lookup_elem(&legacy_generations, &key);
-	struct pt_generation next = { .changed_ns = ~0ull, .number = 1 };
-
-	if (g)
-		next.number = g->number + 1;
-	bpf_map_update_elem(&legacy_generations, &key, &next, BPF_ANY);
-	return 0;
+	return replace_enter((__u64)table);
 }
 
 SEC("fexit/xt_replace_table")
 int BPF_PROG(xt_replace_table_exit, struct xt_table *table)
 {
-	__u64 key = (__u64)table;
-	struct pt_generation *g = bpf_map_lookup_elem(&legacy_generations, &key);
-
-	if (g)
-		g->changed_ns = bpf_ktime_get_ns();
-	return 0;
+	return replace_exit((__u64)table);
 }
+#else
+SEC("kretprobe/ipt_do_table")
+int BPF_KRETPROBE(ipt_do_table_exit_kprobe, unsigned int verdict)
+{
+	return legacy_exit(0, verdict, &ipt_layout);
+}
+
+SEC("kretprobe/ip6t_do_table")
+int BPF_KRETPROBE(ip6t_do_table_exit_kprobe, unsigned int verdict)
+{
+	return legacy_exit(0, verdict, &ip6t_layout);
+}
+
+SEC("kprobe/xt_replace_table")
+int BPF_KPROBE(xt_replace_table_enter_kprobe, struct xt_table *table)
+{
+	remember_changing((__u64)table);
+	return replace_enter((__u64)table);
+}
+
+SEC("kretprobe/xt_replace_table")
+int BPF_KRETPROBE(xt_replace_table_exit_kprobe)
+{
+	return replace_exit(forget_changing());
+}
+#endif
 
 char LICENSE[] SEC("license") __weak = "GPL";

@@ -5,8 +5,7 @@
  */
 #include "lib/emit.h"
 
-SEC("tp_btf/module_load")
-int BPF_PROG(module_load)
+TRACEPOINT(module_load, module_load)
 {
 	struct pt_event *event = begin_event(PT_EVENT_MODULE_LOADED, sizeof(*event));
 

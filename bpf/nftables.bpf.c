@@ -13,6 +13,7 @@
  */
 #include "lib/emit.h"
 #include "lib/interest.h"
+#include "lib/changing.h"
 
 #define NFT_JUMP (-3)
 #define NFT_GOTO (-4)
@@ -32,14 +33,14 @@ struct {
 	__uint(max_entries, PT_FRAMES);
 	__type(key, __u32);
 	__type(value, struct nft_scratch);
-} nft_scratches SEC(".maps");
+} nft_scratches __weak SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 8192);
 	__type(key, __u32); /* inode of the namespace */
 	__type(value, struct pt_generation);
-} nft_generations SEC(".maps");
+} nft_generations __weak SEC(".maps");
 
 struct record {
 	const struct nft_pktinfo *pkt;
@@ -74,10 +75,12 @@ static __always_inline int free_nft_slot(struct cpu_context *cpu, __u64 now)
 static __always_inline void begin_walk(struct cpu_context *cpu, struct nft_frame *frame, struct nft_scratch *scratch,
 				       struct sk_buff *skb, const struct record *r)
 {
-	const struct nf_hook_state *state = r->pkt->state;
+	const struct nft_pktinfo *pkt = r->pkt;
+	const struct nf_hook_state *state = FIELD(pkt, state);
 	struct pt_nft_walk *walk = &scratch->walk;
 	struct tuple t = {};
-	__u8 family = state->pf == NFPROTO_IPV4 || state->pf == NFPROTO_IPV6 ? state->pf : 0;
+	__u8 pf = FIELD(state, pf);
+	__u8 family = pf == NFPROTO_IPV4 || pf == NFPROTO_IPV6 ? pf : 0;
 	int wanted = hook_wanted(skb, state, family, &t);
 	struct pt_generation *g;
 	/* a local of its own: BPF_CORE_READ would relocate struct record too */
@@ -90,8 +93,8 @@ static __always_inline void begin_walk(struct cpu_context *cpu, struct nft_frame
 	frame->matched = 0;
 	if (!wanted)
 		return;
-	netns = state->net->ns.inum;
-	if (!is_interesting(&t, (__u64)skb, (__u64)skb->head + skb->network_header + t.transport_offset, netns))
+	netns = FIELD(state, net, ns.inum);
+	if (!is_interesting(&t, (__u64)skb, network_address(skb) + t.transport_offset, netns))
 		return;
 	frame->matched = 1;
 	frame->start_ns = bpf_ktime_get_ns();
@@ -156,7 +159,10 @@ static __always_inline void emit_nft_walk(struct nft_frame *frame, struct nft_sc
 static __always_inline int handle_record(const struct record *r)
 {
 	struct cpu_context *cpu = this_context();
-	struct sk_buff *skb = r->pkt->skb;
+	const struct nft_pktinfo *pkt = r->pkt;
+	const struct nft_base_chain *basechain = r->basechain;
+	const struct nft_verdict *verdict = r->verdict;
+	struct sk_buff *skb = FIELD(pkt, skb);
 	struct nft_scratch *scratch;
 	struct nft_frame *frame;
 	__s32 code;
@@ -165,7 +171,7 @@ static __always_inline int handle_record(const struct record *r)
 
 	if (!cpu)
 		return 0;
-	code = r->type == PT_NFT_POLICY ? r->basechain->policy : (__s32)r->verdict->code;
+	code = r->type == PT_NFT_POLICY ? FIELD(basechain, policy) : (__s32)FIELD(verdict, code);
 	slot = find_nft_frame(cpu, r);
 	if (slot >= 0 && slot < PT_FRAMES && !cpu->nft[slot].matched) {
 		if (ends_walk(r, code))
@@ -205,56 +211,78 @@ static __always_inline int handle_record(const struct record *r)
 }
 
 /* 6.4 .. */
-SEC("fentry/__nft_trace_packet")
-int BPF_PROG(nft_trace_packet_5, const struct nft_pktinfo *pkt, const struct nft_verdict *verdict,
-	     const struct nft_rule_dp *rule, struct nft_traceinfo *info, __u32 type)
+ENTER(__nft_trace_packet, nft_trace_packet_5, const struct nft_pktinfo *pkt, const struct nft_verdict *verdict,
+      const struct nft_rule_dp *rule, struct nft_traceinfo *info, __u32 type)
 {
-	if (!info->trace)
+	if (!FIELD(info, trace))
 		return 0;
 	struct record r = {
-		.pkt = pkt, .basechain = info->basechain, .rule = rule, .verdict = verdict, .type = type & 0xff,
+		.pkt = pkt, .basechain = FIELD(info, basechain), .rule = rule, .verdict = verdict, .type = type & 0xff,
 	};
 
 	return handle_record(&r);
 }
 
 /* 5.17 .. 6.3 */
-SEC("fentry/__nft_trace_packet")
-int BPF_PROG(nft_trace_packet_3, struct nft_traceinfo___5_15 *info, const struct nft_chain *chain, __u32 type)
+ENTER(__nft_trace_packet, nft_trace_packet_3, struct nft_traceinfo___5_15 *info, const struct nft_chain *chain,
+      __u32 type)
 {
-	if (!info->trace)
+	if (!FIELD(info, trace))
 		return 0;
 	struct record r = {
-		.pkt = info->pkt, .basechain = info->basechain, .chain = chain, .rule = info->rule,
-		.verdict = info->verdict, .type = type & 0xff,
+		.pkt = FIELD(info, pkt), .basechain = FIELD(info, basechain), .chain = chain,
+		.rule = FIELD(info, rule), .verdict = FIELD(info, verdict), .type = type & 0xff,
 	};
 
 	return handle_record(&r);
 }
 
-/* Every committed change of a namespace's ruleset. The namespace is this function's first argument. */
-SEC("fentry/nf_tables_commit")
-int BPF_PROG(nf_tables_commit_enter, struct net *net)
+static __always_inline int commit_enter(__u32 netns)
 {
-	__u32 key = net->ns.inum;
-	struct pt_generation *g = bpf_map_lookup_elem(&nft_generations, &key);
+	struct pt_generation *g = bpf_map_lookup_elem(&nft_generations, &netns);
 	struct pt_generation next = { .changed_ns = ~0ull, .number = 1 };
 
 	if (g)
 		next.number = g->number + 1;
-	bpf_map_update_elem(&nft_generations, &key, &next, BPF_ANY);
+	bpf_map_update_elem(&nft_generations, &netns, &next, BPF_ANY);
 	return 0;
 }
 
-SEC("fexit/nf_tables_commit")
-int BPF_PROG(nf_tables_commit_exit, struct net *net)
+static __always_inline int commit_exit(__u32 netns)
 {
-	__u32 key = net->ns.inum;
-	struct pt_generation *g = bpf_map_lookup_elem(&nft_generations, &key);
+	struct pt_generation *g = bpf_map_lookup_elem(&nft_generations, &netns);
 
 	if (g)
 		g->changed_ns = bpf_ktime_get_ns();
 	return 0;
 }
+
+/* Every committed change of a namespace's ruleset. The namespace is this function's first argument. */
+#ifndef PT_KPROBE
+SEC("fentry/nf_tables_commit")
+int BPF_PROG(nf_tables_commit_enter, struct net *net)
+{
+	return commit_enter(net->ns.inum);
+}
+
+SEC("fexit/nf_tables_commit")
+int BPF_PROG(nf_tables_commit_exit, struct net *net)
+{
+	return commit_exit(net->ns.inum);
+}
+#else
+SEC("kprobe/nf_tables_commit")
+int BPF_KPROBE(nf_tables_commit_enter_kprobe, struct net *net)
+{
+	remember_changing(FIELD(net, ns.inum));
+	return commit_enter(FIELD(net, ns.inum));
+}
+
+SEC("kretprobe/nf_tables_commit")
+int BPF_KRETPROBE(nf_tables_commit_exit_kprobe)
+{
+	return commit_exit(forget_changing());
+}
+#endif
 
 char LICENSE[] SEC("license") __weak = "GPL";

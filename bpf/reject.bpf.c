@@ -23,7 +23,7 @@ static __always_inline int reject_enter(struct sk_buff *skb, __u32 with, __u32 c
 		return 0;
 	describe(&event->e, skb, &t, wanted);
 	event->e.netns = netns;
-	event->e.iif = skb->skb_iif;
+	event->e.iif = FIELD(skb, skb_iif);
 	event->with = with;
 	event->code = code;
 	emit_event(event);
@@ -40,50 +40,42 @@ static __always_inline int reject_exit(void)
 }
 
 /* (net, sk, oldskb, hook) since 5.10.y */
-SEC("fentry/nf_send_reset")
-int BPF_PROG(nf_send_reset_enter, struct net *net, struct sock *sk, struct sk_buff *skb, int hook)
+ENTER(nf_send_reset, nf_send_reset_enter, struct net *net, struct sock *sk, struct sk_buff *skb, int hook)
 {
 	return reject_enter(skb, PT_REJECT_TCP_RESET, 0);
 }
 
-SEC("fexit/nf_send_reset")
-int BPF_PROG(nf_send_reset_exit)
+LEAVE(nf_send_reset, nf_send_reset_exit)
 {
 	return reject_exit();
 }
 
-SEC("fentry/nf_send_reset6")
-int BPF_PROG(nf_send_reset6_enter, struct net *net, struct sock *sk, struct sk_buff *skb, int hook)
+ENTER(nf_send_reset6, nf_send_reset6_enter, struct net *net, struct sock *sk, struct sk_buff *skb, int hook)
 {
 	return reject_enter(skb, PT_REJECT_TCP_RESET, 0);
 }
 
-SEC("fexit/nf_send_reset6")
-int BPF_PROG(nf_send_reset6_exit)
+LEAVE(nf_send_reset6, nf_send_reset6_exit)
 {
 	return reject_exit();
 }
 
-SEC("fentry/nf_send_unreach")
-int BPF_PROG(nf_send_unreach_enter, struct sk_buff *skb, int code, int hook)
+ENTER(nf_send_unreach, nf_send_unreach_enter, struct sk_buff *skb, int code, int hook)
 {
 	return reject_enter(skb, PT_REJECT_ICMP, code);
 }
 
-SEC("fexit/nf_send_unreach")
-int BPF_PROG(nf_send_unreach_exit)
+LEAVE(nf_send_unreach, nf_send_unreach_exit)
 {
 	return reject_exit();
 }
 
-SEC("fentry/nf_send_unreach6")
-int BPF_PROG(nf_send_unreach6_enter, struct net *net, struct sk_buff *skb, unsigned char code, unsigned int hook)
+ENTER(nf_send_unreach6, nf_send_unreach6_enter, struct net *net, struct sk_buff *skb, unsigned char code, unsigned int hook)
 {
 	return reject_enter(skb, PT_REJECT_ICMP6, code);
 }
 
-SEC("fexit/nf_send_unreach6")
-int BPF_PROG(nf_send_unreach6_exit)
+LEAVE(nf_send_unreach6, nf_send_unreach6_exit)
 {
 	return reject_exit();
 }

@@ -19,11 +19,11 @@ static __always_inline bool is_v4_mapped(const __u8 *a)
 /* The socket's own address is the source. */
 static __always_inline void sock_tuple(struct tuple *t, struct sock *sk)
 {
-	__u16 family = sk->__sk_common.skc_family;
+	__u16 family = FIELD(sk, __sk_common.skc_family);
 
 	t->family = family;
 	t->protocol = IPPROTO_TCP;
-	t->dport = sk->__sk_common.skc_dport;
+	t->dport = FIELD(sk, __sk_common.skc_dport);
 	/* skc_num is cleared before the last state change (inet_put_port) */
 	bpf_core_read(&t->sport, sizeof(t->sport), &((struct inet_sock *)sk)->inet_sport);
 	if (family == AF_INET6) {
@@ -37,18 +37,18 @@ static __always_inline void sock_tuple(struct tuple *t, struct sock *sk)
 		__builtin_memset(t->saddr + 4, 0, 12);
 		__builtin_memset(t->daddr + 4, 0, 12);
 	} else {
-		*(__u32 *)t->saddr = sk->__sk_common.skc_rcv_saddr;
-		*(__u32 *)t->daddr = sk->__sk_common.skc_daddr;
+		*(__u32 *)t->saddr = FIELD(sk, __sk_common.skc_rcv_saddr);
+		*(__u32 *)t->daddr = FIELD(sk, __sk_common.skc_daddr);
 	}
 }
 
 static __always_inline int sock_wanted(struct sock *sk, struct tuple *t, __u32 *netns)
 {
-	__u16 family = sk->__sk_common.skc_family;
+	__u16 family = FIELD(sk, __sk_common.skc_family);
 
 	if (family != AF_INET && family != AF_INET6)
 		return NOT_WANTED;
-	*netns = sock_net(sk)->ns.inum;
+	*netns = FIELD(sk, __sk_common.skc_net.net, ns.inum);
 	if (!netns_wanted(*netns))
 		return NOT_WANTED;
 	sock_tuple(t, sk);
@@ -78,22 +78,21 @@ static __always_inline struct pt_sock_event *begin_sock_event(struct sock *sk, _
 	event->e.flow.family = t.family;
 	event->e.flow.protocol = IPPROTO_TCP;
 	event->sock = (__u64)sk;
-	event->old_state = sk->__sk_common.skc_state;
+	event->old_state = FIELD(sk, __sk_common.skc_state);
 	event->new_state = event->old_state;
-	event->sk_err = sk->sk_err;
+	event->sk_err = FIELD(sk, sk_err);
 	event->reason = NO_REASON;
 	event->pid = bpf_get_current_pid_tgid() >> 32;
 	return event;
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(sock_set_state, struct sock *sk, int old_state, int new_state)
+TRACEPOINT(inet_sock_set_state, sock_set_state, struct sock *sk, int old_state, int new_state)
 {
 	struct pt_sock_event *event;
 
 	/* at SYN_SENT the source port is not chosen yet; listeners are asked for by sock_diag */
 	if (new_state == TCP_LISTEN || old_state == TCP_LISTEN || new_state == TCP_SYN_SENT ||
-	    sk->sk_protocol != IPPROTO_TCP)
+	    FIELD(sk, sk_protocol) != IPPROTO_TCP)
 		return 0;
 	event = begin_sock_event(sk, PT_EVENT_TCP_STATE);
 	if (!event)
@@ -104,8 +103,7 @@ int BPF_PROG(sock_set_state, struct sock *sk, int old_state, int new_state)
 	return 0;
 }
 
-SEC("tp_btf/tcp_receive_reset")
-int BPF_PROG(receive_reset, struct sock *sk)
+TRACEPOINT(tcp_receive_reset, receive_reset, struct sock *sk)
 {
 	struct pt_sock_event *event = begin_sock_event(sk, PT_EVENT_RECEIVED_RESET);
 
@@ -114,13 +112,12 @@ int BPF_PROG(receive_reset, struct sock *sk)
 	return 0;
 }
 
-SEC("tp_btf/tcp_retransmit_skb")
-int BPF_PROG(retransmit_skb, struct sock *sk)
+TRACEPOINT(tcp_retransmit_skb, retransmit_skb, struct sock *sk)
 {
 	struct pt_sock_event *event;
 
 	/* only a client's SYN: the others say nothing of why a connection fails */
-	if (sk->__sk_common.skc_state != TCP_SYN_SENT)
+	if (FIELD(sk, __sk_common.skc_state) != TCP_SYN_SENT)
 		return 0;
 	event = begin_sock_event(sk, PT_EVENT_RETRANSMIT);
 	if (event)
@@ -128,8 +125,7 @@ int BPF_PROG(retransmit_skb, struct sock *sk)
 	return 0;
 }
 
-SEC("fentry/tcp_send_active_reset")
-int BPF_PROG(send_active_reset, struct sock *sk)
+ENTER(tcp_send_active_reset, send_active_reset, struct sock *sk)
 {
 	struct pt_sock_event *event = begin_sock_event(sk, PT_EVENT_ACTIVE_RESET);
 
@@ -155,12 +151,12 @@ static __always_inline int stack_reset_enter(const struct sock *sk, struct sk_bu
 		return 0;
 	describe(&event->e, skb, &t, wanted);
 	event->e.netns = netns;
-	event->e.iif = skb->skb_iif;
+	event->e.iif = FIELD(skb, skb_iif);
 	event->e.origin = PT_ORIGIN_WIRE;
 	event->sock = (__u64)sk;
 	event->reason = reason;
 	if (sk)
-		event->state = sk->__sk_common.skc_state;
+		event->state = FIELD(sk, __sk_common.skc_state);
 	emit_event(event);
 	return 0;
 }
@@ -174,46 +170,39 @@ static __always_inline int stack_reset_exit(void)
 	return 0;
 }
 
-SEC("fentry/tcp_v4_send_reset")
-int BPF_PROG(tcp_v4_send_reset_enter, const struct sock *sk, struct sk_buff *skb)
+ENTER(tcp_v4_send_reset, tcp_v4_send_reset_enter, const struct sock *sk, struct sk_buff *skb)
 {
 	return stack_reset_enter(sk, skb, NO_REASON);
 }
 
-SEC("fexit/tcp_v4_send_reset")
-int BPF_PROG(tcp_v4_send_reset_exit)
+LEAVE(tcp_v4_send_reset, tcp_v4_send_reset_exit)
 {
 	return stack_reset_exit();
 }
 
-SEC("fentry/tcp_v6_send_reset")
-int BPF_PROG(tcp_v6_send_reset_enter, const struct sock *sk, struct sk_buff *skb)
+ENTER(tcp_v6_send_reset, tcp_v6_send_reset_enter, const struct sock *sk, struct sk_buff *skb)
 {
 	return stack_reset_enter(sk, skb, NO_REASON);
 }
 
-SEC("fexit/tcp_v6_send_reset")
-int BPF_PROG(tcp_v6_send_reset_exit)
+LEAVE(tcp_v6_send_reset, tcp_v6_send_reset_exit)
 {
 	return stack_reset_exit();
 }
 
 /* 6.10+: the third argument is enum sk_rst_reason */
-SEC("fentry/tcp_v4_send_reset")
-int BPF_PROG(tcp_v4_send_reset_enter_reason, const struct sock *sk, struct sk_buff *skb, __u32 reason)
+ENTER(tcp_v4_send_reset, tcp_v4_send_reset_enter_reason, const struct sock *sk, struct sk_buff *skb, __u32 reason)
 {
 	return stack_reset_enter(sk, skb, reason);
 }
 
-SEC("fentry/tcp_v6_send_reset")
-int BPF_PROG(tcp_v6_send_reset_enter_reason, const struct sock *sk, struct sk_buff *skb, __u32 reason)
+ENTER(tcp_v6_send_reset, tcp_v6_send_reset_enter_reason, const struct sock *sk, struct sk_buff *skb, __u32 reason)
 {
 	return stack_reset_enter(sk, skb, reason);
 }
 
 /* tcp_conn_request() drops a SYN without a drop event (its caller consumes the skb): sk_drops tells. */
-SEC("fentry/tcp_conn_request")
-int BPF_PROG(conn_request_enter, struct request_sock_ops *rsk_ops, const struct tcp_request_sock_ops *af_ops,
+ENTER(tcp_conn_request, conn_request_enter, struct request_sock_ops *rsk_ops, const struct tcp_request_sock_ops *af_ops,
 	     struct sock *sk, struct sk_buff *skb)
 {
 	struct cpu_context *cpu = this_context();
@@ -221,23 +210,19 @@ int BPF_PROG(conn_request_enter, struct request_sock_ops *rsk_ops, const struct 
 	if (!cpu)
 		return 0;
 	cpu->syn_skb = (__u64)skb;
-	cpu->syn_drops = sk->sk_drops.counter;
-	cpu->syn_backlog = sk->sk_ack_backlog;
+	cpu->syn_sock = (__u64)sk;
+	cpu->syn_drops = FIELD(sk, sk_drops.counter);
+	cpu->syn_backlog = FIELD(sk, sk_ack_backlog);
 	return 0;
 }
 
-SEC("fexit/tcp_conn_request")
-int BPF_PROG(conn_request_exit, struct request_sock_ops *rsk_ops, const struct tcp_request_sock_ops *af_ops,
-	     struct sock *sk, struct sk_buff *skb)
+static __always_inline int conn_request_leave(struct cpu_context *cpu, struct sock *sk, struct sk_buff *skb)
 {
-	struct cpu_context *cpu = this_context();
 	struct pt_listener_syn *event;
 	struct tuple t = {};
 	__u32 netns = 0;
 	int wanted;
 
-	if (!cpu || cpu->syn_skb != (__u64)skb)
-		return 0;
 	cpu->syn_skb = 0;
 	wanted = packet_wanted(skb, sk, &t, &netns);
 	if (!wanted)
@@ -247,14 +232,33 @@ int BPF_PROG(conn_request_exit, struct request_sock_ops *rsk_ops, const struct t
 		return 0;
 	describe(&event->e, skb, &t, wanted);
 	event->e.netns = netns;
-	event->e.iif = skb->skb_iif;
+	event->e.iif = FIELD(skb, skb_iif);
 	event->e.origin = PT_ORIGIN_WIRE;
 	event->sock = (__u64)sk;
 	event->ack_backlog = cpu->syn_backlog;
-	event->max_ack_backlog = sk->sk_max_ack_backlog;
-	event->dropped = (__u32)sk->sk_drops.counter != cpu->syn_drops;
+	event->max_ack_backlog = FIELD(sk, sk_max_ack_backlog);
+	event->dropped = (__u32)FIELD(sk, sk_drops.counter) != cpu->syn_drops;
 	emit_event(event);
 	return 0;
 }
+
+#ifndef PT_KPROBE
+SEC("fexit/tcp_conn_request")
+int BPF_PROG(conn_request_exit, struct request_sock_ops *rsk_ops, const struct tcp_request_sock_ops *af_ops,
+	     struct sock *sk, struct sk_buff *skb)
+{
+	struct cpu_context *cpu = this_context();
+
+	return cpu && cpu->syn_skb == (__u64)skb ? conn_request_leave(cpu, sk, skb) : 0;
+}
+#else
+SEC("kretprobe/tcp_conn_request")
+int BPF_KRETPROBE(conn_request_exit_kprobe)
+{
+	struct cpu_context *cpu = this_context();
+
+	return cpu && cpu->syn_skb ? conn_request_leave(cpu, (void *)cpu->syn_sock, (void *)cpu->syn_skb) : 0;
+}
+#endif
 
 char LICENSE[] SEC("license") __weak = "GPL";

@@ -26,22 +26,17 @@ static __always_inline void emit_event(void *event)
 	bpf_ringbuf_submit(event, 0);
 }
 
-static __always_inline struct net *sock_net(const struct sock *sk)
-{
-	return sk->__sk_common.skc_net.net;
-}
-
 /* The namespace of a packet outside a hook: of its device, else of the socket it is for,
  * else of its route's device. */
 static __always_inline __u32 skb_netns(struct sk_buff *skb, const struct sock *sk)
 {
-	struct net_device *dev = skb->dev;
+	struct net_device *dev = FIELD(skb, dev);
 
 	if (dev)
-		return dev->nd_net.net->ns.inum;
+		return FIELD(dev, nd_net.net, ns.inum);
 	if (sk)
-		return sock_net(sk)->ns.inum;
-	struct dst_entry *dst = (void *)(skb->_skb_refdst & ~1ul);
+		return FIELD(sk, __sk_common.skc_net.net, ns.inum);
+	struct dst_entry *dst = (void *)(FIELD(skb, _skb_refdst) & ~1ul);
 
 	return BPF_CORE_READ(dst, dev, nd_net.net, ns.inum);
 }
@@ -53,7 +48,7 @@ static __always_inline int packet_wanted(struct sk_buff *skb, const struct sock 
 
 	if (!wanted)
 		return NOT_WANTED;
-	if (filter.interface[0] && skb->dev && !device_is(skb->dev))
+	if (filter.interface[0] && FIELD(skb, dev) && !device_is(FIELD(skb, dev)))
 		return NOT_WANTED;
 	*netns = skb_netns(skb, sk);
 	if (!netns_wanted(*netns))

@@ -119,7 +119,7 @@ static __always_inline bool is_icmp_error(__u8 protocol, __u8 type)
 }
 
 /* The quoted packet of an ICMP error becomes the tuple. */
-static __noinline __attribute__((unused)) int read_quoted(struct tuple *t, __u64 quoted)
+static __noinline int read_quoted(struct tuple *t, __u64 quoted)
 {
 	if (!t)
 		return -1;
@@ -152,7 +152,7 @@ static __noinline __attribute__((unused)) int read_quoted(struct tuple *t, __u64
 
 /* IPv6 extension headers before the transport header: hop-by-hop, routing, destination
  * options, fragment. At most eight. */
-static __noinline __attribute__((unused)) int skip_extensions(struct tuple *t, __u64 network)
+static __noinline int skip_extensions(struct tuple *t, __u64 network)
 {
 	__u32 offset = 40;
 	struct {
@@ -242,7 +242,7 @@ static __always_inline int read_tuple(struct tuple *t, __u64 network, __u8 famil
 
 static __always_inline __u8 skb_family(struct sk_buff *skb)
 {
-	__be16 protocol = skb->protocol;
+	__be16 protocol = FIELD(skb, protocol);
 
 	if (protocol == bpf_htons(ETH_P_IP))
 		return AF_INET;
@@ -267,9 +267,14 @@ static __always_inline bool device_is(const struct net_device *dev)
 	return true;
 }
 
-static __always_inline bool devices_wanted(const struct net_device *in, const struct net_device *out)
+static __always_inline bool devices_wanted(const struct nf_hook_state *state)
 {
-	return !filter.interface[0] || device_is(in) || device_is(out);
+	return !filter.interface[0] || device_is(FIELD(state, in)) || device_is(FIELD(state, out));
+}
+
+static __always_inline __u64 network_address(struct sk_buff *skb)
+{
+	return (__u64)FIELD(skb, head) + FIELD(skb, network_header);
 }
 
 static __always_inline bool netns_wanted(__u32 inode)
@@ -284,7 +289,7 @@ static __always_inline int skb_wanted(struct sk_buff *skb, __u8 family, struct t
 		family = skb_family(skb);
 	if (!family || (filter.family && family != filter.family))
 		return NOT_WANTED;
-	if (read_tuple(t, (__u64)skb->head + skb->network_header, family))
+	if (read_tuple(t, network_address(skb), family))
 		return NOT_WANTED;
 	return tuple_wanted(t);
 }
@@ -293,9 +298,9 @@ static __always_inline int skb_wanted(struct sk_buff *skb, __u8 family, struct t
 static __always_inline int hook_wanted(struct sk_buff *skb, const struct nf_hook_state *state, __u8 family,
 				       struct tuple *t)
 {
-	if (filter.netns && filter.netns != state->net->ns.inum)
+	if (filter.netns && filter.netns != FIELD(state, net, ns.inum))
 		return NOT_WANTED;
-	if (!devices_wanted(state->in, state->out))
+	if (!devices_wanted(state))
 		return NOT_WANTED;
 	return skb_wanted(skb, family, t);
 }
@@ -303,11 +308,11 @@ static __always_inline int hook_wanted(struct sk_buff *skb, const struct nf_hook
 /* Fills in everything the event header says of the packet, from `t`. */
 static __always_inline void describe(struct pt_event *e, struct sk_buff *skb, const struct tuple *t, int wanted)
 {
-	__u64 network = (__u64)skb->head + skb->network_header;
+	__u64 network = network_address(skb);
 	__u64 transport = network + t->transport_offset;
 
 	e->skb = (__u64)skb;
-	e->head = (__u64)skb->head;
+	e->head = (__u64)FIELD(skb, head);
 	e->cpu = bpf_get_smp_processor_id();
 	e->flags = (wanted == WANTED_REVERSED ? PT_FLAG_REVERSED : 0) | (t->icmp_error ? PT_FLAG_ICMP_ERROR : 0) |
 		   (t->fragment ? PT_FLAG_FRAGMENT : 0);
@@ -320,7 +325,7 @@ static __always_inline void describe(struct pt_event *e, struct sk_buff *skb, co
 	e->flow.icmp_type = t->icmp_type;
 	e->flow.icmp_code = t->icmp_code;
 	e->flow.ip_id = bpf_ntohs(t->ip_id);
-	e->flow.length = skb->len;
+	e->flow.length = FIELD(skb, len);
 	if (t->icmp_error)
 		transport += 8 + t->quoted_offset;
 	if (t->protocol == IPPROTO_TCP && !t->fragment) {
@@ -343,13 +348,16 @@ static __always_inline void describe(struct pt_event *e, struct sk_buff *skb, co
 
 static __always_inline void describe_hook(struct pt_event *e, const struct nf_hook_state *state)
 {
-	e->netns = state->net->ns.inum;
-	e->hook = state->hook;
-	e->pf = state->pf;
-	if (state->in)
-		e->iif = state->in->ifindex;
-	if (state->out)
-		e->oif = state->out->ifindex;
+	const struct net_device *in = FIELD(state, in);
+	const struct net_device *out = FIELD(state, out);
+
+	e->netns = FIELD(state, net, ns.inum);
+	e->hook = FIELD(state, hook);
+	e->pf = FIELD(state, pf);
+	if (in)
+		e->iif = FIELD(in, ifindex);
+	if (out)
+		e->oif = FIELD(out, ifindex);
 }
 
 /* Where this packet comes from, as far as this hook shows it. */
@@ -360,7 +368,7 @@ static __always_inline void describe_origin(struct pt_event *e, const struct cpu
 		e->parent = cpu->answering.skb;
 	} else if (e->iif && e->hook != NF_INET_POST_ROUTING) {
 		e->origin = PT_ORIGIN_WIRE;
-	} else if (skb->sk) {
+	} else if (FIELD(skb, sk)) {
 		e->origin = PT_ORIGIN_LOCAL;
 	}
 }

@@ -47,7 +47,7 @@ static __always_inline void flow_key_of(struct flow_key *key, const struct tuple
 }
 
 /* Is this packet worth an event? `transport` is the address of its transport header. */
-static __noinline __attribute__((unused)) int is_interesting(const struct tuple *t, __u64 skb, __u64 transport, __u32 netns)
+static __noinline int is_interesting(const struct tuple *t, __u64 skb, __u64 transport, __u32 netns)
 {
 	struct flow_key key;
 	struct flow_interest *known;

@@ -57,6 +57,12 @@ enum { BPF_ANY = 0, BPF_NOEXIST = 1 };
 #define NF_INET_LOCAL_OUT 3
 #define NF_INET_POST_ROUTING 4
 
+/* x86-64, UAPI (asm/ptrace.h): what a kprobe is handed */
+struct pt_regs {
+	unsigned long r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8;
+	unsigned long rax, rcx, rdx, rsi, rdi, orig_rax, rip, cs, eflags, rsp, ss;
+};
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct ns_common {

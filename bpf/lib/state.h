@@ -6,10 +6,7 @@
 #ifndef PATHTRACE_BPF_STATE_H
 #define PATHTRACE_BPF_STATE_H
 
-#include "lib/kernel.h"
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_tracing.h>
+#include "lib/probe.h"
 #include <bpf/bpf_endian.h>
 #include "pathtrace/event.h"
 #include "pathtrace/filter.h"
@@ -70,6 +67,7 @@ struct cpu_context {
 	__u32 nft_open;
 	struct answering answering;
 	__u64 syn_skb; /* tcp_conn_request under way */
+	__u64 syn_sock;
 	__u32 syn_drops;
 	__u32 syn_backlog;
 	struct legacy_frame legacy[PT_FRAMES];

@@ -68,7 +68,14 @@ struct ProbeProgress {
 
 struct Choice {
   ProbeProgress* progress = nullptr;
-  std::vector<std::string_view> programs;
+  std::vector<std::string> programs;
+
+  // The same by kprobe, see bpf/lib/probe.h.
+  [[nodiscard]] Choice by_kprobe() const {
+    Choice result{progress, {}};
+    for (const auto& name : programs) result.programs.push_back(name + "_kprobe");
+    return result;
+  }
 };
 
 class MapGenerations : public Generations {
@@ -118,6 +125,7 @@ struct Tracer::State {
   std::vector<Choice> choose();
   bool configure(pathtrace_bpf* skeleton);
   bool load_and_attach(const std::vector<Choice>& choices);
+  void attach_all(const std::vector<Choice>& choices);
   bool attach(pathtrace_bpf* skeleton, const Choice& choice, std::vector<Link>& made);
   void after_attach();
   bool is_attached(std::string_view name) const;
@@ -153,7 +161,8 @@ std::vector<Choice> Tracer::State::choose() {
       row.failed = true;
       continue;
     }
-    choices.push_back({&row, variant->programs});
+    Choice choice{&row, {variant->programs.begin(), variant->programs.end()}};
+    choices.push_back(options.fentry ? choice : choice.by_kprobe());
   }
   return choices;
 }
@@ -181,8 +190,8 @@ bool Tracer::State::configure(pathtrace_bpf* skeleton) {
 }
 
 bool Tracer::State::attach(pathtrace_bpf* skeleton, const Choice& choice, std::vector<Link>& made) {
-  for (const auto name : choice.programs) {
-    bpf_program* program = bpf_object__find_program_by_name(skeleton->obj, std::string(name).c_str());
+  for (const auto& name : choice.programs) {
+    bpf_program* program = bpf_object__find_program_by_name(skeleton->obj, name.c_str());
     bpf_link* link = program == nullptr ? nullptr : bpf_program__attach(program);
     if (link == nullptr) {
       choice.progress->why = fmt::format("attaching to {} failed: {}", choice.progress->probe->function, std::strerror(errno));
@@ -202,7 +211,7 @@ bool Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
     if (first_error.empty()) first_error = fmt::format("the BPF object can't be opened: {}", std::strerror(errno));
     return false;
   }
-  std::set<std::string_view> wanted;
+  std::set<std::string, std::less<>> wanted;
   for (const auto& choice : choices) wanted.insert(choice.programs.begin(), choice.programs.end());
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, skeleton->obj)
@@ -225,7 +234,6 @@ bool Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
     std::reverse(exit_first.programs.begin(), exit_first.programs.end());
     choice.progress->attached = attach(skeletons.back().get(), exit_first, made);
     if (!choice.progress->attached) {
-      choice.progress->failed = true;
       if (first_error.empty()) first_error = choice.progress->why;
       continue;
     }
@@ -233,6 +241,22 @@ bool Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
     for (auto& link : made) links.push_back(std::move(link));
   }
   return true;
+}
+
+// One object for all is quickest. What it didn't attach is tried alone, so that one program that is
+// refused takes no other with it, and then by kprobe.
+void Tracer::State::attach_all(const std::vector<Choice>& choices) {
+  load_and_attach(choices);
+  for (const auto& choice : choices) {
+    if (choice.progress->attached) continue;
+    load_and_attach({choice});
+    if (choice.progress->attached) continue;
+    const std::string why = choice.progress->why;
+    if (options.fentry) load_and_attach({choice.by_kprobe()});
+    if (choice.progress->attached) continue;
+    choice.progress->why = why;
+    choice.progress->failed = true;
+  }
 }
 
 bool Tracer::State::is_attached(std::string_view name) const {
@@ -283,11 +307,7 @@ Result<Tracer> Tracer::start(const TracerOptions& options) {
 bool Tracer::attach_new() {
   auto choices = state_->choose();
   if (choices.empty()) return false;
-  // One object for all is quickest; if a program in it is refused, each alone, so that only that one is missing.
-  if (!state_->load_and_attach(choices)) {
-    for (const auto& choice : choices)
-      if (!state_->load_and_attach({choice})) choice.progress->failed = true;
-  }
+  state_->attach_all(choices);
   state_->after_attach();
   return std::any_of(choices.begin(), choices.end(), [](const Choice& c) { return c.progress->attached; });
 }

@@ -19,6 +19,7 @@ struct TracerOptions {
   std::uint32_t max_rules = 16384;      // of a legacy table whose counters are copied
   std::uint32_t buffer_bytes = 8 << 20;  // of the ring buffer; a power of two
   bool trace_key = true;                // hold the nftables trace key
+  bool fentry = true;                   // false: kprobes and raw tracepoints only, as where fentry is refused
 };
 
 class Tracer {
