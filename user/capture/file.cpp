@@ -96,6 +96,7 @@ class Replay {
   std::size_t number_ = 0;  // of the current line, from 1
   bool started_ = false;
   ReplayResult result_;
+  Result<void> last_;  // of the current line
 };
 
 Result<void> Replay::check_order(const Record& record) {
@@ -143,9 +144,10 @@ Result<void> Replay::step(bool& more) {
 }
 
 Result<ReplayResult> Replay::run() {
-  bool more = true;
-  while (more)
-    if (auto result = step(more); !result) return result.error();
+  for (bool more = true; more;) {
+    last_ = step(more);
+    if (!last_) return last_.error();
+  }
   return result_;
 }
 
