@@ -148,7 +148,7 @@ def lasting(name: str, text: str) -> list[str]:
         case "modules":
             lines = [line.split()[0] for line in lines]
         case "netns-in-use":
-            lines = [line.rpartition(" -> ")[2] for line in lines]
+            lines = re.findall(r"net:\[\d+\]", text)  # a process that is just ending has none
         case "links":
             lines = [re.sub(r" state [A-Z]+", "", line) for line in lines]
         case "sysctl":
