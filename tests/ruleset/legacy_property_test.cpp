@@ -133,6 +133,7 @@ std::vector<pt_match> counts(const Table& table, const Simulated& simulated) {
   std::map<std::uint32_t, std::uint32_t> by_index;
   for (const std::uint32_t offset : simulated.offsets) ++by_index[*table.index_at(offset)];
   std::vector<pt_match> matched;
+  matched.reserve(by_index.size());
   for (const auto& [index, count] : by_index) matched.push_back({index, count});
   return matched;
 }
@@ -162,6 +163,7 @@ TEST(LegacyProperty, ReconstructsTheWayTakenOrNone) {
     }
     ++exact;
     std::vector<std::uint32_t> offsets;
+    offsets.reserve(walk.entries.size());
     for (const WalkEntry& entry : walk.entries) offsets.push_back(table.entries[entry.index].offset);
     ASSERT_EQ(offsets, simulated.offsets) << "seed " << seed << " round " << round;
     ASSERT_NE(walk.end, simulated.hotdrop ? WalkEnd::verdict : WalkEnd::hotdrop)

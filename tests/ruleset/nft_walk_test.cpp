@@ -201,6 +201,7 @@ TEST(NftWalk, WithoutAnEndTheRulesStandAndTheEndIsMissing) {
   ASSERT_EQ(out.steps.size(), 2U);
   EXPECT_EQ(out.steps[0].rule, 1);
   EXPECT_TRUE(out.steps[1].missing);
+  EXPECT_EQ(out.verdict, Verdict::continue_);
 }
 
 TEST(NftWalk, NothingKnownAtAll) {

@@ -126,7 +126,7 @@ std::string netns_path(const std::string& arg) {
   if (arg == "self") return "/proc/self/ns/net";
   if (arg.find('/') != std::string::npos) return arg;
   for (const char* directory : kNamedDirectories) {
-    const std::string path = std::string(directory) + "/" + arg;
+    std::string path = std::string(directory) + "/" + arg;
     if (netns_inode(path) != 0) return path;
   }
   return is_number(arg) ? "/proc/" + arg + "/ns/net" : "/run/netns/" + arg;

@@ -204,12 +204,12 @@ std::optional<std::vector<std::string>> match_saved(const Table& table, std::str
 
 Result<Snapshot> read_table(Family family, const std::string& name) {
   Result<Table> table = read_blob(family, name);
-  if (!table) return table.error();
+  if (!table) return Error{ExitStatus::failure, table.error().message, {}};
   for (int attempt = 0; attempt < 2 && table->has_rules(); ++attempt) {
     const auto saved = save(family, name);
     if (!saved) break;
     Result<Table> again = read_blob(family, name);
-    if (!again) return again.error();
+    if (!again) return Error{ExitStatus::failure, again.error().message, {}};
     const bool unchanged = again->info == table->info && again->bytes == table->bytes;
     table = std::move(again);
     if (!unchanged) continue;

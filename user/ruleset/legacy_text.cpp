@@ -261,6 +261,36 @@ std::optional<std::string> set(Data& data, const Context&) {
   return text;
 }
 
+std::optional<std::string> statistic(Data& data, const Context&) {  // struct xt_statistic_info
+  const std::string inverted = invert((data.u16(2) & 1) != 0);
+  if (data.u16(0) == 0) {
+    const double probability = static_cast<double>(data.u32(4)) / 0x80000000U;
+    return fmt::format(" --mode random{} --probability {:.11f}", inverted, probability);
+  }
+  return fmt::format(" --mode nth{} --every {} --packet {}", inverted, std::uint64_t{data.u32(4)} + 1,
+                     data.u32(8));
+}
+
+std::optional<std::string> rpfilter(Data& data, const Context&) {  // struct xt_rpfilter_info
+  static constexpr std::array<Bit, 4> flags{
+      {{1, "--loose"}, {2, "--validmark"}, {4, "--accept-local"}, {8, "--invert"}}};
+  std::string text;
+  for (const Bit& flag : flags)
+    if ((data.u8(0) & flag.bit) != 0) text += std::string(" ") + flag.name;
+  return text;
+}
+
+// xt_connmark_tginfo1; the second revision has a shift before the mode.
+std::optional<std::string> connmark_target(Data& data, const Context& context) {
+  static constexpr std::array modes{"--set-xmark", "--save-mark", "--restore-mark"};
+  const bool shifted = context.revision == 2 && data.u8(13) != 0;
+  if (context.revision < 1 || context.revision > 2 || shifted) return std::nullopt;
+  const std::uint8_t mode = data.u8(context.revision == 1 ? 12 : 14);
+  if (mode >= modes.size()) return std::nullopt;
+  if (mode == 0) return fmt::format(" --set-xmark {:#x}/{:#x}", data.u32(0), data.u32(4));
+  return fmt::format(" {} --nfmask {:#x} --ctmask {:#x}", modes.at(mode), data.u32(8), data.u32(4));
+}
+
 std::optional<std::string> reject(Data& data, const Context& context) {
   static constexpr std::array ip{
       "icmp-net-unreachable", "icmp-host-unreachable", "icmp-proto-unreachable", "icmp-port-unreachable",
@@ -376,7 +406,9 @@ constexpr auto kMatches = std::to_array<Known>({{"tcp", tcp},
                                                 {"limit", limit},
                                                 {"addrtype", addrtype},
                                                 {"owner", owner},
-                                                {"set", set}});
+                                                {"set", set},
+                                                {"rpfilter", rpfilter},
+                                                {"statistic", statistic}});
 constexpr auto kTargets = std::to_array<Known>({{"REJECT", reject},
                                                 {"LOG", log},
                                                 {"MARK", mark_target},
@@ -384,6 +416,7 @@ constexpr auto kTargets = std::to_array<Known>({{"REJECT", reject},
                                                 {"SNAT", snat},
                                                 {"MASQUERADE", to_ports},
                                                 {"REDIRECT", to_ports},
+                                                {"CONNMARK", connmark_target},
                                                 {"TCPMSS", tcpmss}});
 
 template <std::size_t N>

@@ -19,7 +19,6 @@
 namespace pathtrace::legacy {
 namespace {
 
-constexpr std::uint32_t kNone = ~std::uint32_t{0};
 constexpr std::uint32_t kDrop = 0;    // NF_DROP
 constexpr std::uint32_t kAccept = 1;  // NF_ACCEPT
 constexpr std::uint32_t kStolen = 2;  // NF_STOLEN
@@ -134,9 +133,10 @@ class Search {
     visits_left_.assign(table_.chains.size(), 0);
     for (std::size_t i = 0; i < counts_.size(); ++i) {
       const pt_match& match = counts_[i];
-      if (match.index >= table_.entries.size() || match.count == 0 ||
-          (i > 0 && counts_[i - 1].index == match.index) || (total_ += match.count) > kMostMatches)
-        return false;
+      const bool twice = i > 0 && counts_[i - 1].index == match.index;
+      if (match.index >= table_.entries.size() || match.count == 0 || twice) return false;
+      total_ += match.count;
+      if (total_ > kMostMatches) return false;
       const Entry& entry = table_.entries[match.index];
       if (entry.target.kind == TargetKind::error) return false;
       if (enters_chain(entry)) visits_left_[chain_entered(entry)] += match.count;

@@ -58,7 +58,8 @@ struct Table {
   [[nodiscard]] const Chain* find(std::uint64_t chain) const;
 };
 
-struct Ruleset {
+// The analyzer does not see into the std::variant of a Result.
+struct Ruleset {         // NOLINT(clang-analyzer-core.uninitialized.Assign)
   std::uint32_t id = 0;  // NFTA_GEN_ID
   std::vector<Table> tables;
 

@@ -103,7 +103,9 @@ class Follower {
       break;
     }
     if (const auto family = family_of(walk_.e.pf)) out_.hook = hook_word(*family, walk_.e.hook);
-    // The last word on the packet's fate, whatever is known of the way there.
+    // The last word on the packet's fate, whatever is known of the way there; none seen: it
+    // went on to an end that is not known.
+    out_.verdict = Verdict::continue_;
     for (const pt_nft_record& record : std::span(walk_.records, walk_.n_records))
       if (ends_walk(record)) out_.verdict = verdict_word(record.verdict);
   }

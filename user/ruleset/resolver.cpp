@@ -27,6 +27,9 @@ namespace {
 
 constexpr std::size_t kReadings = 4;  // kept of each ruleset
 constexpr int kAttempts = 3;          // to read between two changes
+// Of namespaces that come and go the rulesets are forgotten all at once when there are this
+// many; they are read again when needed.
+constexpr std::size_t kMostRulesets = 4096;
 // After a failure (a namespace that is gone, an error) nothing is tried for so long.
 constexpr std::uint64_t kRetryAfterNs = 1'000'000'000;
 
@@ -67,7 +70,7 @@ Result<Reading<T>> read_between_changes(const Read& read, const Generation& gene
     when.begin_ns = monotonic_ns();
     Result<T> ruleset = read();
     when.end_ns = monotonic_ns();
-    if (!ruleset) return ruleset.error();
+    if (!ruleset) return Error{ExitStatus::failure, ruleset.error().message, {}};
     const pt_generation after = generation();
     const bool quiet =
         before.changed_ns != kChanging && after.changed_ns != kChanging && before.number == after.number;
@@ -102,6 +105,11 @@ bool worth_reading(const Kept<nft::Ruleset>& kept, const pt_generation& now) {
   if (uncounted(now)) return time - last.end_ns > kRetryAfterNs;
   if (last.number == now.number && now.changed_ns != kChanging) return false;
   return time - last.end_ns > 2 * (last.end_ns - last.begin_ns);
+}
+
+template <typename Map>
+void make_room(Map& map) {
+  if (map.size() >= kMostRulesets) map.clear();
 }
 
 std::string table_name(const pt_legacy_walk& walk) {
@@ -189,6 +197,7 @@ const legacy::Snapshot* Resolver::State::tied_legacy(Kept<legacy::Snapshot>& kep
 const legacy::Snapshot* Resolver::State::legacy_snapshot(const pt_legacy_walk& walk, Family family,
                                                          std::string& why) {
   const std::string name = table_name(walk);
+  make_room(legacy);
   Kept<legacy::Snapshot>& kept = legacy[{walk.e.netns, family, name}];
   const pt_generation now = generations.legacy(walk.table);
   if (const auto* snapshot = tied_legacy(kept, walk, now)) return snapshot;
@@ -224,6 +233,7 @@ const legacy::Snapshot* Resolver::State::legacy_snapshot(const pt_legacy_walk& w
 }
 
 nft::Evidence Resolver::State::nft_evidence(const pt_nft_walk& walk) {
+  make_room(nft);
   Kept<nft::Ruleset>& kept = nft[walk.e.netns];
   nft::Evidence evidence;
   const auto tied = [&](const pt_generation& now) -> const nft::Ruleset* {

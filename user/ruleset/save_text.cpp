@@ -44,7 +44,7 @@ std::optional<SavedTable> parse_save(std::string_view text, std::string_view nam
       inside = line.substr(1) == name;
     } else if (!inside) {
       continue;
-    } else if (line == "COMMIT") {
+    } else if (line == "COMMIT" || line.starts_with("# Completed")) {  // arptables-nft-save has no COMMIT
       return table;
     } else if (line.starts_with(':')) {
       table.rules[std::string(line.substr(1, line.find(' ') - 1))];

@@ -16,7 +16,7 @@ struct SavedTable {
 };
 
 // The table `name` of a save's output. Quoted strings may hold anything, line ends and
-// "-A INPUT" included. nullopt: it isn't there, or not whole (no COMMIT).
+// "-A INPUT" included. nullopt: it isn't there, or not whole (without its end).
 std::optional<SavedTable> parse_save(std::string_view text, std::string_view name);
 
 // The words of a rule, quotes and escapes removed. A quoted word is never an option, so that a

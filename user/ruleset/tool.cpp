@@ -59,6 +59,7 @@ class Child {
     posix_spawn_file_actions_addopen(&actions_, 2, "/dev/null", O_WRONLY, 0);
     std::vector<std::string> copy = argv;
     std::vector<char*> arguments;
+    arguments.reserve(copy.size() + 1);
     for (std::string& argument : copy) arguments.push_back(argument.data());
     arguments.push_back(nullptr);
     auto environment = clean_environment();
