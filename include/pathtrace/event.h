@@ -33,6 +33,7 @@ enum pt_event_kind {
 	PT_EVENT_LISTENER_SYN = 8,  /* a SYN reached a listener (tcp_conn_request): struct pt_listener_syn */
 	PT_EVENT_DROP = 9,          /* skb:kfree_skb: struct pt_drop */
 	PT_EVENT_RETRANSMIT = 10,   /* tcp:tcp_retransmit_skb: struct pt_sock_event */
+	PT_EVENT_TRACE_LOG = 12,    /* a TRACE rule made the kernel log a match: struct pt_trace_log */
 	PT_EVENT_MODULE_LOADED = 11,/* a kernel module is being loaded: struct pt_event, no packet */
 };
 
@@ -208,6 +209,17 @@ struct pt_drop {
 	struct pt_event e;
 	__u64 location; /* kernel address of the caller of kfree_skb */
 	__u32 reason;   /* enum skb_drop_reason of this kernel, ~0 = kernel gives none */
+	__u32 pad;
+};
+
+/* The kernel's own TRACE of a legacy table (nf_log_trace), a second witness. The one event with
+ * names: the kernel gives nothing else. */
+struct pt_trace_log {
+	struct pt_event e;
+	char table[16];
+	char chain[32];
+	char type[8]; /* "rule", "return", "policy" */
+	__u32 number; /* of the rule in its chain, from 1 */
 	__u32 pad;
 };
 

@@ -25,6 +25,7 @@ std::size_t minimum_size(const pt_event& event) {
     case PT_EVENT_STACK_RESET: return sizeof(pt_stack_reset);
     case PT_EVENT_LISTENER_SYN: return sizeof(pt_listener_syn);
     case PT_EVENT_DROP: return sizeof(pt_drop);
+    case PT_EVENT_TRACE_LOG: return sizeof(pt_trace_log);
     case PT_EVENT_ACTIVE_RESET:
     case PT_EVENT_RECEIVED_RESET:
     case PT_EVENT_TCP_STATE:

@@ -50,7 +50,7 @@ class Cache {
 
 }  // namespace
 
-Names host_names(Resolver& resolver, const KernelBtf& btf) {
+Names host_names(Resolver& resolver, TraceWitness& witness, const KernelBtf& btf) {
   struct Caches {
     Cache<std::uint32_t> netns;
     Cache<std::pair<std::uint32_t, std::uint32_t>> interfaces;
@@ -59,7 +59,11 @@ Names host_names(Resolver& resolver, const KernelBtf& btf) {
   };
   auto caches = std::make_shared<Caches>();
   Names names;
-  names.legacy_walk = [&resolver](const pt_legacy_walk& walk) { return resolver.resolve(walk); };
+  names.legacy_walk = [&resolver, &witness](const pt_legacy_walk& walk) {
+    auto seen = resolver.resolve(walk);
+    witness.check(walk, seen);
+    return seen;
+  };
   names.nft_walk = [&resolver](const pt_nft_walk& walk) { return resolver.resolve(walk); };
   names.netns = [caches](std::uint32_t netns) {
     return caches->netns.get(netns, [&] { return netns_name(netns); });

@@ -5,10 +5,11 @@
 #include "capture/decode.h"
 #include "kernel/btf.h"
 #include "ruleset/resolver.h"
+#include "ruleset/trace_witness.h"
 
 namespace pathtrace {
 
-// The result refers to `resolver` and `btf`, which must outlive it. Answers are cached.
-Names host_names(Resolver& resolver, const KernelBtf& btf);
+// The result refers to its arguments, which must outlive it. Answers are cached.
+Names host_names(Resolver& resolver, TraceWitness& witness, const KernelBtf& btf);
 
 }  // namespace pathtrace

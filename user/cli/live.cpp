@@ -28,6 +28,7 @@
 #include "kernel/permission.h"
 #include "kernel/tracer.h"
 #include "ruleset/resolver.h"
+#include "ruleset/trace_witness.h"
 #include "socket/listeners.h"
 #include "support/fd.h"
 #include "timeline/timeline.h"
@@ -87,6 +88,7 @@ class LiveTrace {
   Fd signals_;
   std::optional<Tracer> tracer_;
   std::optional<Resolver> resolver_;
+  TraceWitness witness_;
   std::optional<Decoder> decoder_;
   std::optional<EventReader> reader_;
   std::optional<Command> command_;
@@ -133,7 +135,7 @@ Result<void> LiveTrace::prepare() {
   resolver_->preload();
   started_ns_ = clock_ns(CLOCK_REALTIME);
   lost_since_ns_ = started_ns_;
-  decoder_.emplace(host_names(*resolver_, tracer_->btf()), started_ns_ - clock_ns(CLOCK_MONOTONIC));
+  decoder_.emplace(host_names(*resolver_, witness_, tracer_->btf()), started_ns_ - clock_ns(CLOCK_MONOTONIC));
   facts_.listeners = find_listeners;
   auto reader = EventReader::open(tracer_->events_fd(), [this](const pt_event& event) { on_event(event); });
   if (!reader) return reader.error();
@@ -171,6 +173,10 @@ Result<void> LiveTrace::announce() {
 void LiveTrace::on_event(const pt_event& event) {
   if (event.kind == PT_EVENT_MODULE_LOADED) {
     module_tries_left_ = module_tries;
+    return;
+  }
+  if (event.kind == PT_EVENT_TRACE_LOG) {
+    witness_.add(reinterpret_cast<const pt_trace_log&>(event));
     return;
   }
   if (auto observation = decoder_->decode(event)) timeline_.add(std::move(*observation));
@@ -211,6 +217,8 @@ Result<void> LiveTrace::handle_events() {
   reader_->drain();
   watch_for_new_modules();
   timeline_.advance(now);
+  for (const auto& notice : witness_.take_notices())
+    if (!options_.quiet) fmt::print(stderr, "pathtrace: {}\n", sanitise(notice));
   if (auto loss = report_loss(); !loss) return loss;
   if (auto reported = report(); !reported) return reported;
   return flush();

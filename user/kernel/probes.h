@@ -23,6 +23,7 @@ struct Probe {
   bool tracepoint = false;
   std::uint8_t family = 0;    // needed only if this family is traced; 0 = always
   std::uint8_t protocol = 0;  // likewise
+  bool kprobe_only = false;   // its programs exist by kprobe only
   std::vector<ProbeVariant> variants;
   std::string_view lost;      // what can't be said without it
 };

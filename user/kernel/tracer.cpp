@@ -162,7 +162,7 @@ std::vector<Choice> Tracer::State::choose() {
       continue;
     }
     Choice choice{&row, {variant->programs.begin(), variant->programs.end()}};
-    choices.push_back(options.fentry ? choice : choice.by_kprobe());
+    choices.push_back(options.fentry && !probe.kprobe_only ? choice : choice.by_kprobe());
   }
   return choices;
 }
@@ -252,7 +252,7 @@ void Tracer::State::attach_all(const std::vector<Choice>& choices) {
     load_and_attach({choice});
     if (choice.progress->attached) continue;
     const std::string why = choice.progress->why;
-    if (options.fentry) load_and_attach({choice.by_kprobe()});
+    if (options.fentry && !choice.progress->probe->kprobe_only) load_and_attach({choice.by_kprobe()});
     if (choice.progress->attached) continue;
     choice.progress->why = why;
     choice.progress->failed = true;

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+// The kernel's own iptables TRACE as a second witness. Where a TRACE rule is active, the kernel reports
+// every rule that a marked packet matches by chain and number (trace_packet in ip_tables.c); what the
+// counters say is held against that. Two witnesses that disagree name no rule.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "pathtrace/event.h"
+#include "timeline/observation.h"
+
+namespace pathtrace {
+
+class TraceWitness {
+ public:
+  void add(const pt_trace_log& record);
+  // Compares the kernel's records of this walk, if there are any, with `seen`, and takes the rules out
+  // of `seen` where they disagree.
+  void check(const pt_legacy_walk& walk, WalkObservation& seen);
+  // What the user should know, each thing once: that the kernel mislabels a rule, that TRACE floods the log.
+  [[nodiscard]] std::vector<std::string> take_notices();
+  [[nodiscard]] std::uint64_t agreed() const { return agreed_; }
+
+ private:
+  void watch_rate(std::uint64_t ts_ns);
+  void note(const std::string& text);
+
+  std::deque<pt_trace_log> records_;  // newest last
+  std::uint64_t agreed_ = 0;
+  std::uint64_t second_began_ns_ = 0;
+  std::uint64_t in_this_second_ = 0;
+  std::set<std::string> said_;
+  std::vector<std::string> notices_;
+};
+
+}  // namespace pathtrace
