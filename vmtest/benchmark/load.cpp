@@ -9,6 +9,10 @@
 //                                     packet: a packet on the wire while COUNT times BYTES go over one
 //                                     established connection; packets: how many there were for each send()
 //   load flood ADDRESS PORT COUNT     COUNT SYNs from as many source ports and addresses; nothing is measured
+//   load start COMMAND…               starts it in a session of its own, prints pid, and attach: the time
+//   until it wrote to
+//                                     its file descriptor 9
+//   load stop PID                     SIGINT; detach: the time until its end
 //   load ring                         what is in the ring buffer `events` and not read yet: events, bytes,
 //   lost load empty FUNCTION               attaches an empty fentry program to it, prints READY, waits for
 //   its end load nflog GROUP                  reads packets of that nfnetlink_log group, prints READY, and
@@ -23,8 +27,10 @@
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <algorithm>
 #include <array>
@@ -286,6 +292,47 @@ int ring() {
   return 0;
 }
 
+int start(const std::vector<const char*>& command) {
+  constexpr int ready_fd = 9;
+  std::array<int, 2> ready{};
+  if (pipe(ready.data()) != 0) die("pipe");
+  const std::int64_t began = now();
+  const pid_t child = fork();
+  if (child < 0) die("fork");
+  if (child == 0) {
+    setsid();
+    dup2(ready[1], ready_fd);
+    close(ready[0]);
+    close(ready[1]);
+    freopen("/dev/null", "w", stdout);
+    auto arguments = command;
+    arguments.push_back(nullptr);
+    execvp(arguments[0], const_cast<char* const*>(arguments.data()));
+    die(arguments[0]);
+  }
+  close(ready[1]);
+  char byte = 0;
+  if (read(ready[0], &byte, 1) != 1) {
+    std::fprintf(stderr, "load: %s ended before it was ready\n", command[0]);
+    return 1;
+  }
+  const std::int64_t attach = now() - began;
+  std::printf("pid %d\nattach %ld\n", child, attach);
+  return 0;
+}
+
+int stop(pid_t pid) {
+  const auto fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  if (fd < 0) die("pidfd_open");
+  const std::int64_t began = now();
+  kill(pid, SIGINT);
+  pollfd end{fd, POLLIN, 0};
+  constexpr int patience_ms = 60'000;
+  if (poll(&end, 1, patience_ms) != 1) die("no end after SIGINT");
+  say("detach", static_cast<double>(now() - began));
+  return 0;
+}
+
 volatile std::sig_atomic_t ended = 0;
 
 void wait_for_end() {
@@ -370,10 +417,12 @@ int run(const std::vector<const char*>& arguments) {
     return stream(port(1), static_cast<std::size_t>(value(2)), value(3), value(4));
   if (what == "flood" && given == 3)
     return flood(arguments[1], port(2), static_cast<std::uint32_t>(value(3)));
+  if (what == "start" && given >= 1) return start({arguments.begin() + 1, arguments.end()});
+  if (what == "stop" && given == 1) return stop(static_cast<pid_t>(value(1)));
   if (what == "ring" && given == 0) return ring();
   if (what == "empty" && given == 1) return empty(arguments[1]);
   if (what == "nflog" && given == 1) return nflog(static_cast<std::uint16_t>(value(1)));
-  std::fprintf(stderr, "load: udp|connect|stream|flood|ring|empty|nflog, see load.cpp\n");
+  std::fprintf(stderr, "load: udp|connect|stream|flood|start|stop|ring|empty|nflog, see load.cpp\n");
   return 2;
 }
 

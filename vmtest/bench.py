@@ -1,0 +1,209 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""What tracing costs, in guest instructions; docs/performance.md says how to read it.
+
+  vmtest/bench                         every measurement on every kernel, three boots each; one table
+  vmtest/bench --check                 the budgets of vmtest/budgets.toml: one short boot a kernel, status 1 if one is exceeded
+  vmtest/bench --document              the tables of docs/performance.md, written anew
+
+With QEMU's -icount a guest nanosecond is an instruction, so figures do not depend on the host, or on what else it does. The VM has
+one CPU that runs and two that are possible, as the counters of legacy rules are per CPU only then; it is booted with one, too.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import initramfs
+import kernels
+import vm
+from benchmark import budgets, plan, tables
+from benchmark.results import Machine, Results
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT = ROOT / "docs" / "performance.md"
+KERNELS = ("6.1", "6.12", "latest")
+TWO_POSSIBLE = "1,maxcpus=2"  # as QEMU's -smp takes it: one runs, two are possible
+TIMEOUT = 3600  # seconds a boot
+SILENCE = 900  # seconds between two figures
+
+
+class BenchError(Exception):
+    pass
+
+
+class Boot:
+    """Takes what a guest reports."""
+
+    def __init__(self, machine: Machine):
+        self.machine = machine
+        self.programs: dict[str, dict] = {}
+        self.where = ""
+
+    def control(self, line: str) -> None:
+        word, _, rest = line.partition(" ")
+        if word == "AT":
+            self.where = rest
+            say(f"  {self.machine.label}: {rest}")
+        elif word == "FIGURE":
+            name, _, value = rest.rpartition(" ")
+            self.machine.add(name, float(value))
+        elif word == "SKIP":
+            *where, why = rest.split(" ", 3)
+            self.machine.skipped[" ".join(where)] = why
+            say(f"  {self.machine.label}: {' '.join(where)} skipped: {why}")
+        elif word == "MAPS":
+            self.memory(rest, "maps")
+        elif word == "PROGRAMS":
+            self.program_runs(*rest.split(" ", 4))
+
+    def memory(self, rest: str, what: str) -> None:
+        *where, text = rest.split(" ", 3)
+        self.machine.add(f"{' '.join(where)} run.{what}", sum(each.get("bytes_memlock", 0) for each in json.loads(text)))
+
+    def program_runs(self, backend: str, rules: str, subject: str, load: str, text: str) -> None:
+        if load == "memory":
+            self.memory(f"{backend} {rules} {subject} {text}", "programs")
+            return
+        now = {each["name"]: (each.get("run_cnt", 0), each.get("run_time_ns", 0)) for each in json.loads(text)}
+        name, _, moment = load.partition(".")
+        if moment == "before":
+            self.programs = now
+            return
+        load_runs = self.machine.programs.setdefault(f"{backend} {name}", {})
+        for program, (runs, instructions) in now.items():
+            runs_before, instructions_before = self.programs.get(program, (0, 0))
+            if runs > runs_before:
+                load_runs[program] = [runs - runs_before, instructions - instructions_before]
+
+
+def boot(kernel: kernels.Kernel, machine: Machine, script: str, programs: dict[str, Path]) -> None:
+    taken = Boot(machine)
+    tested = initramfs.tested_part(programs, plan.files(script))
+    out = initramfs.BUILD / "bench" / machine.label.replace(", ", "-").replace(" ", "-")
+    outcome = vm.boot(kernel, tested, out, smp=machine.cpus, timeout=TIMEOUT, silence=SILENCE, counting=True, on_control=taken.control)
+    if outcome.verdict != "finished" or outcome.status != 0 or outcome.splats:
+        said = (out / "output").read_text(errors="replace")[-2000:]
+        why = outcome.why or (outcome.splats[0] if outcome.splats else f"status {outcome.status}")
+        raise BenchError(f"{machine.label}, at {taken.where or 'the start'}: VM {outcome.verdict}: {why}\n{said}")
+    if machine.skipped:
+        return
+    check_measured(machine)
+
+
+def check_measured(machine: Machine) -> None:
+    """A tracer that reports nothing is cheap: there must have been a table walk for every packet that matched, and no loss."""
+    for name, values in machine.figures.items():
+        if name.endswith("pathtrace udp_matched.events"):
+            where = name.rpartition(" ")[0]
+            walks = "kind_1" if name.startswith("legacy") else "kind_2"
+            if not machine.figures.get(f"{where} udp_matched.{walks}"):
+                raise BenchError(f"{machine.label}: {where}: pathtrace reported no table walks, its cost means nothing")
+        if name.endswith(".lost") and "flood" not in name and max(values) > 0 and "-" not in name.split()[2]:
+            raise BenchError(f"{machine.label}: {name}: {max(values):.0f} events lost, the buffer is too small for this load")
+
+
+def has_legacy(kernel: kernels.Kernel) -> bool:
+    return bool(list(kernel.modules.rglob("iptable_filter.ko*")))
+
+
+def measure(options, programs: dict[str, Path]) -> Results:
+    results = Results()
+    bpftrace = "usr/bin/bpftrace" in programs
+    for name in options.kernel:
+        kernel = kernels.find(name)
+        backends = [each for each in ("legacy", "nft") if each in options.backend and (each == "nft" or has_legacy(kernel))]
+        scripts = []
+        if options.check:
+            scripts = [(TWO_POSSIBLE, plan.check(backends))]
+        else:
+            scripts = [(TWO_POSSIBLE, plan.full(backends, bpftrace, options.plugin, options.programs))]
+            if "legacy" in backends:
+                scripts.append(("1", plan.one_possible_cpu()))
+        for cpus, script in scripts:
+            machine = Machine(kernel.series if name == "latest" else name, kernel.release, cpus)
+            if cpus == "1":
+                machine.label += ", 1 CPU"
+            results.machines.append(machine)
+            for run in range(options.runs):
+                say(f"{machine.label} ({kernel.release}, -smp {cpus}): boot {run + 1} of {options.runs}")
+                boot(kernel, machine, script, programs)
+                if options.json:
+                    results.write(options.json)
+    return results
+
+
+def machines(results: Results) -> str:
+    lines = [f"- {each.label}: Linux {each.release}, `-smp {each.cpus}`" for each in results.machines]
+    skipped = {f"- not measured: {where}: {why}" for each in results.machines for where, why in each.skipped.items()}
+    return "\n".join(lines + sorted(skipped))
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def plugin(text: str) -> tuple[str, str]:
+    name, mark, command = text.partition("=")
+    if not mark or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=COMMAND")
+    return name, command
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="vmtest/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare with the budgets, measure no more than they need")
+    parser.add_argument("--kernel", action="append", metavar="NAME", help="may be repeated; 6.1 6.12 latest unless given, with --check 6.1 6.12")
+    parser.add_argument("--backend", action="append", choices=("legacy", "nft"), help="one of them only")
+    parser.add_argument("--runs", type=int, metavar="N", help="boots of each kernel; 3 unless given, with --check 1")
+    parser.add_argument("--programs", action="store_true", help="what each BPF program costs, too")
+    parser.add_argument("--plugin", action="append", type=plugin, default=[], metavar="NAME=COMMAND",
+                        help="another tracer; COMMAND traces port 80 until SIGINT. It comes into the VM with --add")  # fmt: skip
+    parser.add_argument("--add", action="append", default=[], metavar="HOSTPATH[:GUESTPATH]", help="a file for the VM, as vm.py takes them")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
+    parser.add_argument("--from", type=Path, dest="source", metavar="FILE", help="measure nothing, take what --json wrote")
+    parser.add_argument("--document", action="store_true", help="write the tables into docs/performance.md")
+    parser.add_argument("--pathtrace", type=Path, metavar="PATH", default=ROOT / "build/release/pathtrace", help=argparse.SUPPRESS)
+    parser.add_argument("--load", type=Path, metavar="PATH", default=ROOT / "build/release/load", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.kernel = options.kernel or (KERNELS[:2] if options.check else KERNELS)
+    options.backend = options.backend or ["legacy", "nft"]
+    options.runs = options.runs or (1 if options.check else 3)
+    options.plugin = dict(options.plugin)
+    return options
+
+
+def guest_programs(options) -> dict[str, Path]:
+    programs = {"usr/local/bin/pathtrace": options.pathtrace, "usr/local/bin/load": options.load}
+    for path in programs.values():
+        if not path.is_file():
+            raise BenchError(f"no {path}: build first (cmake --preset release && cmake --build --preset release)")
+    if not options.check and Path(plan.BPFTRACE).exists():
+        programs["usr/bin/bpftrace"] = Path(plan.BPFTRACE)
+    elif not options.check:
+        say("bpftrace is not measured: it is not installed (apt install bpftrace)")
+    return programs | dict(map(vm.added, options.add))
+
+
+def main() -> int:
+    options = arguments()
+    try:
+        results = Results.read(options.source) if options.source else measure(options, guest_programs(options))
+    except (BenchError, kernels.KernelError, initramfs.InitramfsError) as error:
+        say(f"bench.py: {error}")
+        return 2
+    if options.json and not options.source:
+        results.write(options.json)
+    lines, met = budgets.verdicts(results)
+    if not options.check:
+        print(tables.as_text(tables.all_tables(results)))
+        print("Budgets")
+    print("\n".join(lines))
+    if options.document:
+        tables.fill(DOCUMENT, [*tables.all_tables(results), tables.budgets(results)], machines(results))
+    return 0 if met or not options.check else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
