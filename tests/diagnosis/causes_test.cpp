@@ -1,56 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
-// The four causes that a firewall or a missing listener give: each with what proves it, what rules it
-// out, and what only looks like it.
+// The causes that a firewall or a missing listener give: each with what proves it, what rules it out,
+// and what only looks like it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
 
-#include "diagnosis/diagnosis.h"
-#include "timeline/stream.h"
+#include "diagnosis/hosts.h"
 
 namespace pathtrace {
 namespace {
 
 using namespace stream;  // NOLINT(google-build-using-namespace)
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
-
-Listener nginx(const std::string& address = "0.0.0.0", const Netns& netns = host) {
-  Listener listener;
-  listener.address = address;
-  listener.port = 80;
-  listener.pid = 812;
-  listener.program = "nginx";
-  listener.netns = netns;
-  return listener;
-}
-
-Facts listening(std::vector<Listener> listeners) {
-  Facts facts;
-  facts.listeners = [listeners](const std::string&, std::uint16_t) { return std::optional(listeners); };
-  return facts;
-}
-
-Connection diagnosed(const Events& events, const Facts& facts = {}) {
-  ConnectionTrace trace = only(events);
-  diagnose(trace, facts);
-  return trace.connection;
-}
-
-Events refused_by_stack() {
-  const Skb packet = syn();
-  return {accepted(packet, 0, Hook::input), stack_reset(packet, 10),
-          accepted(rst_to(packet, Origin::stack).to("eth0"), 20, Hook::output)};
-}
-
-Events dropped_by_input_rule() {
-  return {walk(syn(), 0, Hook::input, {rule("INPUT", 3, Verdict::drop, "-s 10.0.0.0/8 -j DROP")}),
-          dropped(syn(), 10, "NETFILTER_DROP")};
-}
 
 TEST(FirewallReject, NamesTheRuleTheListenerAndTheError) {
   const Connection c = diagnosed(reject_in_user_chain(), listening({nginx()}));
@@ -72,25 +38,253 @@ TEST(FirewallReject, NamesTheRuleTheListenerAndTheError) {
   EXPECT_EQ(c.netns, host);
 }
 
+TEST(FirewallReject, WithoutAListenerNoneIsInvented) {
+  for (const Facts& facts : {listening({}), Facts{}, unknown_listeners(), listening({nginx("127.0.0.1")})}) {
+    const Connection c = diagnosed(reject_in_user_chain(), facts);
+    EXPECT_EQ(c.cause.summary, "iptables (legacy) filter/web rule 2 rejects 10.0.0.0/8");
+    EXPECT_FALSE(c.cause.listener);
+  }
+}
+
+TEST(FirewallReject, AListenerOfAnotherNamespaceIsNotTheOne) {
+  const Connection c = diagnosed(reject_in_user_chain(), listening({nginx("0.0.0.0", server_ns)}));
+  EXPECT_FALSE(c.cause.listener);
+}
+
+TEST(FirewallReject, OfNftables) {
+  const Connection c = diagnosed({walk(syn(), 0, Hook::input, {nft_rule("input", 3, 7, Verdict::reject)}),
+                                  rejected(syn(), 1, "icmp-admin-prohibited")});
+  EXPECT_EQ(c.cause.summary, "nftables inet filter/input handle 7 (rule 3) rejects it");
+  EXPECT_EQ(c.outcome, ConnectionOutcome::unreachable);
+  EXPECT_EQ(c.error, "EHOSTUNREACH");
+  EXPECT_EQ(c.cause.evidence.front(), "nf_send_unreach answered the SYN inside inet filter/input handle 7");
+}
+
+TEST(FirewallReject, Ipv6) {
+  const Skb s = tcp(client6, server6, tcp_syn, isn).from("eth0");
+  const Connection c = diagnosed({walk(s, 0, Hook::input, {nft_rule("input", 1, 2, Verdict::reject)}),
+                                  rejected(s, 1, "icmp6-adm-prohibited")});
+  EXPECT_EQ(c.error, "EACCES");
+  EXPECT_THAT(c.cause.evidence, Contains(HasSubstr("nf_send_unreach6")));
+}
+
+TEST(FirewallReject, ARuleThatCouldNotBeNamedIsNotNamed) {
+  const Connection c = diagnosed(
+      {walk(syn(), 0, Hook::input, {unnamed("the ruleset was replaced")}), rejected(syn(), 1, "tcp-reset")});
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_reject);
+  EXPECT_EQ(c.error, "ECONNREFUSED");
+  EXPECT_FALSE(c.cause.rule);
+  EXPECT_EQ(c.confidence, Confidence::partial);
+  EXPECT_THAT(c.missing, ElementsAre("the ruleset was replaced"));
+  EXPECT_EQ(c.cause.summary,
+            "a rule of iptables (legacy) table filter rejects the SYN; which one is not known");
+}
+
+TEST(FirewallReject, AWalkThatWasLostIsMissing) {
+  const Connection c = diagnosed({accepted(syn(), 0, Hook::prerouting), rejected(syn(), 5, "tcp-reset")});
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_reject);
+  EXPECT_FALSE(c.cause.rule);
+  EXPECT_EQ(c.confidence, Confidence::partial);
+}
+
+TEST(FirewallReject, MissingEvidenceBeforeTheDecisionMakesItPartial) {
+  Step lost = unnamed("event lost");
+  lost.verdict = Verdict::accept;
+  const Connection c = diagnosed({walk(syn(), 0, Hook::prerouting, {lost}),
+                                  walk(syn(), 5, Hook::input, {rule("INPUT", 4, Verdict::reject)}),
+                                  rejected(syn(), 6, "tcp-reset")});
+  ASSERT_TRUE(c.cause.rule);
+  EXPECT_EQ(c.confidence, Confidence::partial);
+  EXPECT_THAT(c.missing, ElementsAre("event lost"));
+}
+
+TEST(FirewallReject, OfTheServersReplyLeavesTheClientWaiting) {
+  const Connection c =
+      diagnosed({accepted(syn(), 0, Hook::input), at_listener(syn(), 3),
+                 walk(syn_ack().to("eth0"), 9, Hook::output, {rule("OUTPUT", 1, Verdict::reject)}),
+                 rejected(syn_ack().to("eth0"), 10, "tcp-reset")},
+                listening({nginx()}));
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_reject);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+  EXPECT_EQ(c.error, "ETIMEDOUT");
+  EXPECT_EQ(c.cause.summary, "iptables (legacy) filter/OUTPUT rule 1 rejects the server's SYN-ACK");
+}
+
+TEST(FirewallReject, AnotherPacketsRejectAtTheSameTimeIsNotCredited) {
+  const Skb other = tcp({"10.0.0.7", 4000}, server, tcp_syn, 77).from("eth0");
+  const auto traces = run({accepted(syn(), 0, Hook::input), stack_reset(syn(), 2),
+                           walk(other, 0, Hook::input, {rule("INPUT", 1, Verdict::reject)}),
+                           rejected(other, 1, "tcp-reset")});
+  ASSERT_EQ(traces.size(), 2U);
+  for (ConnectionTrace t : traces) {
+    diagnose(t, {});
+    EXPECT_EQ(t.connection.cause.kind,
+              t.connection.client.port == 4000 ? CauseKind::firewall_reject : CauseKind::no_listener);
+  }
+}
+
+TEST(FirewallReject, OfDataResetsAnOpenConnection) {
+  Events events = handshake();
+  const Skb data = tcp(client, server, tcp_ack, isn + 1, server_isn + 1).from("eth0").at(0x4400);
+  append(events, {walk(data, 900'000, Hook::input, {rule("INPUT", 1, Verdict::reject)}),
+                  rejected(data, 900'001, "tcp-reset")});
+  const Connection c = last_diagnosis(events);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::reset);
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_reject);
+  EXPECT_FALSE(c.error);
+}
+
 TEST(NoListener, BlamesNoRule) {
   const Connection c = diagnosed(refused_by_stack(), listening({}));
   EXPECT_EQ(c.outcome, ConnectionOutcome::refused);
   EXPECT_EQ(c.error, "ECONNREFUSED");
   EXPECT_EQ(c.cause.kind, CauseKind::no_listener);
+  EXPECT_EQ(c.cause.summary, "no socket takes 10.0.0.1:80/tcp");
   EXPECT_FALSE(c.cause.rule);
   EXPECT_FALSE(c.cause.listener);
   EXPECT_EQ(c.confidence, Confidence::exact);
 }
 
+TEST(NoListener, WithoutFactsItIsStillExact) {
+  for (const Facts& facts : {Facts{}, unknown_listeners()}) {
+    const Connection c = diagnosed(refused_by_stack(), facts);
+    EXPECT_EQ(c.cause.kind, CauseKind::no_listener);
+    EXPECT_EQ(c.confidence, Confidence::exact);
+  }
+}
+
+TEST(NoListener, WithoutAnyTableOnTheHost) {
+  EXPECT_EQ(diagnosed({stack_reset(syn(), 0)}).cause.kind, CauseKind::no_listener);
+}
+
+TEST(NoListener, OnlyOnAnotherAddress) {
+  const Connection c = diagnosed(refused_by_stack(), listening({nginx("127.0.0.1")}));
+  EXPECT_EQ(c.cause.kind, CauseKind::listener_other_address);
+  EXPECT_EQ(c.cause.summary,
+            "no socket takes 10.0.0.1:80/tcp. nginx (pid 812) listens on 127.0.0.1:80, not on 10.0.0.1");
+  ASSERT_TRUE(c.cause.listener);
+}
+
+TEST(NoListener, OnlyInTheOtherFamily) {
+  Listener v6 = nginx("::");
+  v6.v6only = true;
+  const Connection c = diagnosed(refused_by_stack(), listening({v6}));
+  EXPECT_EQ(c.cause.kind, CauseKind::listener_other_family);
+  EXPECT_THAT(c.cause.summary, HasSubstr("nginx (pid 812) listens on [::]:80: IPv6 only"));
+}
+
+TEST(NoListener, OnlyInAnotherNamespace) {
+  const Connection c = diagnosed(refused_by_stack(), listening({nginx("0.0.0.0", server_ns)}));
+  EXPECT_EQ(c.cause.kind, CauseKind::listener_other_netns);
+  EXPECT_THAT(c.cause.summary, HasSubstr("in network namespace s, not in network namespace host"));
+}
+
+TEST(NoListener, TheNearestListenerIsNamed) {
+  const Connection c =
+      diagnosed(refused_by_stack(), listening({nginx("0.0.0.0", server_ns), nginx("127.0.0.1")}));
+  EXPECT_EQ(c.cause.kind, CauseKind::listener_other_address);
+}
+
+TEST(NoListener, AListenerThatBeganSinceIsNoContradiction) {
+  EXPECT_EQ(diagnosed(refused_by_stack(), listening({nginx()})).cause.kind, CauseKind::no_listener);
+}
+
+TEST(NoListener, ADroppedResetMeansATimeOut) {
+  const Connection c = diagnosed(
+      {accepted(syn(), 0, Hook::input), stack_reset(syn(), 2),
+       walk(rst_to(syn(), Origin::stack).to("eth0"), 5, Hook::output, {rule("OUTPUT", 2, Verdict::drop)})});
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_drop);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+  EXPECT_EQ(c.cause.summary, "iptables (legacy) filter/OUTPUT rule 2 drops the RST that answered it");
+}
+
 TEST(FirewallDrop, NamesTheRule) {
-  const Connection c = diagnosed(dropped_by_input_rule());
+  const Connection c = diagnosed(dropped_by_input_rule(), listening({nginx()}));
   EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
   EXPECT_EQ(c.error, "ETIMEDOUT");
   EXPECT_EQ(c.cause.kind, CauseKind::firewall_drop);
   ASSERT_TRUE(c.cause.rule);
   EXPECT_EQ(c.cause.rule->rule, 3);
-  EXPECT_EQ(c.cause.summary, "iptables (legacy) filter/INPUT rule 3 drops 10.0.0.0/8");
+  EXPECT_EQ(c.cause.summary,
+            "iptables (legacy) filter/INPUT rule 3 drops 10.0.0.0/8. nginx (pid 812) listens on 0.0.0.0:80 "
+            "and never "
+            "saw the SYN");
   EXPECT_EQ(c.cause.reason, "NETFILTER_DROP");
+}
+
+TEST(FirewallDrop, OfNftables) {
+  const Connection c =
+      diagnosed({walk(syn(), 0, Hook::input, {nft_rule("input", 3, 7, Verdict::drop, "tcp dport 80 drop")})});
+  EXPECT_EQ(c.cause.summary, "nftables inet filter/input handle 7 (rule 3) drops it");
+}
+
+TEST(FirewallDrop, InALaterBaseChainAfterAnAccept) {
+  const Connection c = diagnosed({walk(syn(), 0, Hook::input, {nft_rule("early", 1, 4, Verdict::accept)}),
+                                  walk(syn(), 2, Hook::input, {nft_rule("late", 1, 9, Verdict::drop)})});
+  ASSERT_TRUE(c.cause.rule);
+  EXPECT_EQ(c.cause.rule->handle, 9U);
+}
+
+TEST(FirewallDrop, OfTheServersReply) {
+  const Connection c =
+      diagnosed({accepted(syn(), 0, Hook::input), at_listener(syn(), 3),
+                 walk(syn_ack().to("eth0"), 9, Hook::output, {rule("OUTPUT", 1, Verdict::drop)})});
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_drop);
+  EXPECT_EQ(c.cause.summary, "iptables (legacy) filter/OUTPUT rule 1 drops the server's SYN-ACK");
+}
+
+TEST(FirewallDrop, InAnotherNamespaceIsSaid) {
+  const Connection c =
+      diagnosed({accepted(syn().in(client_ns).to("veth0"), 0, Hook::output),
+                 walk(syn().in(router), 5, Hook::forward, {rule("FORWARD", 1, Verdict::drop)})});
+  EXPECT_EQ(c.cause.summary, "iptables (legacy) filter/FORWARD rule 1 drops it in network namespace r");
+  EXPECT_EQ(c.netns, router);
+}
+
+TEST(FirewallDrop, ARetransmissionThatGotThroughAcquitsTheRule) {
+  const Connection c = diagnosed({walk(syn().with_id(1), 0, Hook::input, {rule("INPUT", 1, Verdict::drop)}),
+                                  accepted(syn().with_id(2), 1'000'000, Hook::input),
+                                  stack_reset(syn().with_id(2), 1'000'002)});
+  EXPECT_EQ(c.cause.kind, CauseKind::no_listener);
+}
+
+TEST(FirewallDrop, AnotherPacketsDropIsNotCredited) {
+  const Skb other = tcp(client, {"10.0.0.1", 81}, tcp_syn, 99).from("eth0");
+  const auto traces =
+      run({accepted(syn(), 0, Hook::input), at_listener(syn(), 1), dropped(other, 1, "NETFILTER_DROP"),
+           walk(other, 0, Hook::input, {rule("INPUT", 1, Verdict::drop)})});
+  ASSERT_EQ(traces.size(), 2U);
+  for (ConnectionTrace t : traces) {
+    diagnose(t, {});
+    EXPECT_EQ(t.connection.cause.kind,
+              t.connection.server.port == 81 ? CauseKind::firewall_drop : CauseKind::unknown);
+  }
+}
+
+TEST(FirewallDrop, ByAHookThatIsNotTraced) {
+  const Connection c = diagnosed({accepted(syn(), 0, Hook::input), dropped(syn(), 3, "NETFILTER_DROP")});
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_drop);
+  EXPECT_FALSE(c.cause.rule);
+  EXPECT_EQ(c.confidence, Confidence::partial);
+  EXPECT_EQ(c.cause.summary, "netfilter dropped the SYN; no rule that was seen did");
+}
+
+TEST(FirewallDrop, ARuleThatCouldNotBeNamedIsNotNamed) {
+  const Connection c = diagnosed({walk(syn(), 0, Hook::input, {unnamed("more than 64 records")})});
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_drop);
+  EXPECT_FALSE(c.cause.rule);
+  EXPECT_THAT(c.missing, ElementsAre("more than 64 records"));
+}
+
+TEST(FirewallDrop, InMidConnection) {
+  Events events = handshake();
+  const Skb data = tcp(client, server, tcp_ack, isn + 1, server_isn + 1).from("eth0").at(0x4400);
+  append(events, {walk(data, 900'000, Hook::input, {rule("INPUT", 1, Verdict::drop)})});
+  const Connection c = last_diagnosis(events);
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_drop);
+  EXPECT_EQ(c.cause.summary,
+            "iptables (legacy) filter/INPUT rule 1 drops the client's packet in mid-connection");
+  EXPECT_FALSE(c.error);
 }
 
 TEST(FirewallPolicy, ListsTheRulesThatMatchedBefore) {
@@ -101,18 +295,22 @@ TEST(FirewallPolicy, ListsTheRulesThatMatchedBefore) {
   ASSERT_TRUE(c.cause.rule);
   EXPECT_EQ(c.cause.rule->kind, StepKind::policy);
   EXPECT_EQ(c.cause.summary, "the policy of iptables (legacy) filter/INPUT drops it");
-  EXPECT_THAT(c.cause.evidence, testing::Contains(HasSubstr("filter/INPUT rule 1")));
+  EXPECT_THAT(c.cause.evidence, Contains(HasSubstr("filter/INPUT rule 1")));
 }
 
-TEST(Established, NoErrorNoRule) {
-  const Connection c =
-      diagnosed({accepted(syn(), 0, Hook::input), at_listener(syn(), 5),
-                 accepted(syn_ack().to("eth0"), 20, Hook::output), accepted(ack(), 500, Hook::input),
-                 socket(server, client, 501, state(3, 1))});
-  EXPECT_EQ(c.outcome, ConnectionOutcome::established);
-  EXPECT_FALSE(c.error);
-  EXPECT_EQ(c.cause.kind, CauseKind::established);
-  EXPECT_FALSE(c.cause.rule);
+TEST(FirewallPolicy, WhereNoRuleMatched) {
+  const Connection c = diagnosed({walk(syn(), 0, Hook::input, {policy("INPUT", Verdict::drop)})});
+  EXPECT_THAT(c.cause.evidence, Contains("no rule of filter/INPUT matched it"));
+}
+
+TEST(ClientSocket, SaysItselfWhatConnectReturned) {
+  Events events = dropped_by_input_rule();
+  events.push_back(socket(client, server, 1'000'000, state(2, 7, 110)));
+  EXPECT_EQ(diagnosed(events).error, "ETIMEDOUT");
+  const Connection c = diagnosed(
+      {accepted(syn().to("eth0"), 0, Hook::output), socket(client, server, 3'000, state(2, 7, 113))});
+  EXPECT_EQ(c.outcome, ConnectionOutcome::unreachable);
+  EXPECT_EQ(c.error, "EHOSTUNREACH");
 }
 
 }  // namespace

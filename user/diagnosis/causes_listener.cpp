@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Nobody took the SYN: no socket, or one whose queue is full.
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 #include "diagnosis/causes.h"
@@ -64,11 +65,11 @@ void add_listener_elsewhere(Candidate& candidate, const Story& story, const Pack
 
 const Answer* last_reset_without_socket(const Story& story) {
   const auto& answers = story.trace().answers;
-  for (auto answer = answers.rbegin(); answer != answers.rend(); ++answer) {
-    const auto* reset = std::get_if<StackResetObservation>(&answer->what);
-    const Packet* packet = story.packet(answer->packet);
+  for (const Answer& answer : std::views::reverse(answers)) {
+    const auto* reset = std::get_if<StackResetObservation>(&answer.what);
+    const Packet* packet = story.packet(answer.packet);
     if (reset != nullptr && !reset->has_socket && packet != nullptr && is_syn(*packet))
-      return story.stop_of_answer(*answer) ? nullptr : &*answer;
+      return story.stop_of_answer(answer) ? nullptr : &answer;
   }
   return nullptr;
 }

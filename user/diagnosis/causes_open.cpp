@@ -2,6 +2,7 @@
 // The connection was made; and how it ended.
 #include <algorithm>
 #include <array>
+#include <ranges>
 #include <string_view>
 
 #include "diagnosis/causes.h"
@@ -126,12 +127,12 @@ std::optional<Candidate> application_reset(const Story& story) {
 
 std::optional<Candidate> reset_by_stack(const Story& story) {
   const auto& answers = story.trace().answers;
-  for (auto answer = answers.rbegin(); answer != answers.rend(); ++answer) {
-    const auto* reset = std::get_if<StackResetObservation>(&answer->what);
-    const Packet* packet = story.packet(answer->packet);
+  for (const Answer& answer : std::views::reverse(answers)) {
+    const auto* reset = std::get_if<StackResetObservation>(&answer.what);
+    const Packet* packet = story.packet(answer.packet);
     if (reset == nullptr || packet == nullptr || (is_syn(*packet) && !reset->has_socket)) continue;
     if (is_syn(*packet) && !story.is_connecting()) continue;
-    if (story.stop_of_answer(*answer)) return std::nullopt;
+    if (story.stop_of_answer(answer)) return std::nullopt;
     const bool refused = is_syn(*packet) && story.is_connecting();
     Candidate candidate = reset_candidate(Rank::local_answer, CauseKind::stack_reset);
     if (refused) {

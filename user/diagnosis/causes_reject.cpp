@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 // A REJECT answered. Its RST or ICMP error fires no event that tells it from a service's; the calls
 // of nf_send_reset() and nf_send_unreach() do.
+#include <ranges>
+
 #include "diagnosis/causes.h"
 #include "diagnosis/errors.h"
 #include "diagnosis/listeners.h"
@@ -13,9 +15,9 @@ namespace {
 // The last reject whose answer was not stopped itself.
 const Answer* last_reject(const Story& story) {
   const auto& answers = story.trace().answers;
-  for (auto answer = answers.rbegin(); answer != answers.rend(); ++answer)
-    if (std::holds_alternative<RejectObservation>(answer->what) && story.packet(answer->packet) != nullptr)
-      return story.stop_of_answer(*answer) ? nullptr : &*answer;
+  for (const Answer& answer : std::views::reverse(answers))
+    if (std::holds_alternative<RejectObservation>(answer.what) && story.packet(answer.packet) != nullptr)
+      return story.stop_of_answer(answer) ? nullptr : &answer;
   return nullptr;
 }
 

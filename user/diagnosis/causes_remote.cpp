@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Somebody beyond this host answered, or nobody did.
 #include <algorithm>
+#include <ranges>
 
 #include "diagnosis/causes.h"
 #include "diagnosis/errors.h"
@@ -64,20 +65,20 @@ std::optional<Candidate> remote_end_refused(const Story& story) {
 std::optional<Candidate> remote_icmp_error(const Story& story) {
   if (!story.is_connecting() || answered_here(story)) return std::nullopt;
   const auto& errors = story.trace().icmp_errors;
-  for (auto fact = errors.rbegin(); fact != errors.rend(); ++fact) {
-    const Packet* packet = story.packet(fact->packet);
+  for (const IcmpErrorFact& fact : std::views::reverse(errors)) {
+    const Packet* packet = story.packet(fact.packet);
     if (packet == nullptr || !came_from_outside(*packet) || stop_of(*packet)) continue;
-    const auto error = error_of_icmp(fact->ipv6, fact->type, fact->code);
+    const auto error = error_of_icmp(fact.ipv6, fact.type, fact.code);
     if (!error) continue;
     Candidate candidate = remote(story, nullptr);
     candidate.outcome = error->outcome;
     candidate.error = error->name;
     candidate.netns = packet->netns;
     candidate.rests_on = {packet};
-    candidate.cause.reason = reject_word(fact->ipv6, fact->code);
+    candidate.cause.reason = reject_word(fact.ipv6, fact.code);
     candidate.cause.summary = "an ICMP error from outside this host says " + *candidate.cause.reason;
-    candidate.cause.evidence.push_back("ICMP type " + std::to_string(fact->type) + " code " +
-                                       std::to_string(fact->code) + " came in through " + *packet->iif);
+    candidate.cause.evidence.push_back("ICMP type " + std::to_string(fact.type) + " code " +
+                                       std::to_string(fact.code) + " came in through " + *packet->iif);
     return candidate;
   }
   return std::nullopt;

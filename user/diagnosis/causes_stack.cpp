@@ -3,6 +3,7 @@
 // compared by name: their numbers change with every release.
 #include <algorithm>
 #include <array>
+#include <ranges>
 #include <string_view>
 
 #include "diagnosis/causes.h"
@@ -93,11 +94,11 @@ std::optional<Candidate> lost_in_stack(const Story& story) {
 std::optional<Candidate> unreachable_by_this_host(const Story& story) {
   if (!story.is_connecting()) return std::nullopt;
   const auto& errors = story.trace().icmp_errors;
-  for (auto fact = errors.rbegin(); fact != errors.rend(); ++fact) {
-    const Packet* packet = story.packet(fact->packet);
+  for (const IcmpErrorFact& fact : std::views::reverse(errors)) {
+    const Packet* packet = story.packet(fact.packet);
     if (packet == nullptr || !is_local_error(*packet) || packet->origin == Origin::reject || stop_of(*packet))
       continue;
-    const auto error = error_of_icmp(fact->ipv6, fact->type, fact->code);
+    const auto error = error_of_icmp(fact.ipv6, fact.type, fact.code);
     if (!error || error->outcome != ConnectionOutcome::unreachable) continue;
     Candidate candidate;
     candidate.rank = Rank::local_answer;
@@ -112,8 +113,8 @@ std::optional<Candidate> unreachable_by_this_host(const Story& story) {
     candidate.cause.summary = neighbour ? std::string(known->says)
                                         : "no usable route to " + story.trace().connection.server.address;
     candidate.cause.summary += story.in_namespace(packet->netns);
-    candidate.cause.evidence.push_back("this host sent an ICMP error, type " + std::to_string(fact->type) +
-                                       " code " + std::to_string(fact->code) + ", and no rule did");
+    candidate.cause.evidence.push_back("this host sent an ICMP error, type " + std::to_string(fact.type) +
+                                       " code " + std::to_string(fact.code) + ", and no rule did");
     return candidate;
   }
   return std::nullopt;

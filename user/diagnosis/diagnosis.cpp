@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <ranges>
 #include <utility>
 
 #include "diagnosis/causes.h"
@@ -47,11 +48,11 @@ Candidate best_cause(const Story& story) {
 void believe_client_socket(Candidate& candidate, const Story& story) {
   if (!story.is_connecting() || !story.is_tcp()) return;
   const auto& facts = story.trace().sockets;
-  for (auto fact = facts.rbegin(); fact != facts.rend(); ++fact) {
-    const bool closed = fact->what.what == SocketObservation::What::state_change &&
-                        fact->what.old_state == 2 && fact->what.new_state == 7;
-    if (!fact->at_client || !closed) continue;
-    const auto error = error_of_number(fact->what.error);
+  for (const SocketFact& fact : std::views::reverse(facts)) {
+    const bool closed = fact.what.what == SocketObservation::What::state_change && fact.what.old_state == 2 &&
+                        fact.what.new_state == 7;
+    if (!fact.at_client || !closed) continue;
+    const auto error = error_of_number(fact.what.error);
     if (!error) return;
     candidate.outcome = error->outcome;
     candidate.error = error->name;

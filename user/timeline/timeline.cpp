@@ -60,11 +60,13 @@ void Timeline::finish() {
   state_->release(INT64_MAX);
   for (const std::uint64_t id : state_->table.ids()) {
     TrackedConnection& connection = *state_->table.find(id);
-    const bool has_new_packets = connection.packets.size() > connection.reported_packets;
-    if (!connection.reported || is_news(connection) || (has_new_packets && !connection.final_reported))
-      state_->report(connection, true);
+    // an open connection may have gone on; an attempt that was only repeated has not
+    const bool went_on = connection.phase >= Phase::established && !connection.final_reported &&
+                         connection.packets.size() > connection.reported_packets;
+    if (!connection.reported || is_news(connection) || went_on) state_->report(connection, true);
     state_->table.forget(id);
   }
+  state_->deadlines = {};
 }
 
 std::vector<ConnectionTrace> Timeline::take() {

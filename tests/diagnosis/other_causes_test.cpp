@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: GPL-2.0
+// Causes beyond the firewall, and what becomes of packets.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "diagnosis/errors.h"
+#include "diagnosis/hosts.h"
+#include "diagnosis/wording.h"
+
+namespace pathtrace {
+namespace {
+
+using namespace stream;  // NOLINT(google-build-using-namespace)
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+std::vector<PacketOutcome> outcomes(const Events& events) {
+  ConnectionTrace trace = only(events);
+  diagnose(trace, {});
+  std::vector<PacketOutcome> all;
+  for (const Packet& packet : trace.packets) all.push_back(packet.outcome);
+  return all;
+}
+
+TEST(Established, NoErrorNoRule) {
+  const Connection c = diagnosed(handshake());
+  EXPECT_EQ(c.outcome, ConnectionOutcome::established);
+  EXPECT_FALSE(c.error);
+  EXPECT_EQ(c.cause.kind, CauseKind::established);
+  EXPECT_FALSE(c.cause.rule);
+  EXPECT_EQ(c.confidence, Confidence::exact);
+}
+
+TEST(Established, AndClosedInOrder) {
+  Events events = handshake();
+  append(events, {accepted(tcp(client, server, tcp_fin | tcp_ack, isn + 1, server_isn + 1).from("eth0"), 900,
+                           Hook::input),
+                  accepted(tcp(server, client, tcp_fin | tcp_ack, server_isn + 1, isn + 2).to("eth0"), 950,
+                           Hook::output)});
+  const Connection c = diagnosed(events);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::closed);
+  EXPECT_EQ(c.cause.kind, CauseKind::established);
+}
+
+TEST(Established, AnEarlierAttemptsDropIsNoCause) {
+  Events events{walk(syn().with_id(1), -900'000, Hook::input, {rule("INPUT", 1, Verdict::drop)})};
+  append(events, handshake());
+  EXPECT_EQ(diagnosed(events).cause.kind, CauseKind::established);
+}
+
+TEST(Established, AnEarlierAttemptsRejectIsNoCause) {
+  Events events{walk(syn().with_id(1), -900'000, Hook::input, {rule("INPUT", 1, Verdict::reject)}),
+                rejected(syn().with_id(1), -899'999, "tcp-reset")};
+  append(events, handshake());
+  EXPECT_EQ(last_diagnosis(events).cause.kind, CauseKind::established);
+}
+
+TEST(Established, FromMidStreamIsSaidToBeSo) {
+  const Connection c = diagnosed({accepted(tcp(client, server, tcp_ack, 5, 6).from("eth0"), 0, Hook::input),
+                                  accepted(tcp(server, client, tcp_ack, 6, 5).to("eth0"), 9, Hook::output)});
+  EXPECT_EQ(c.outcome, ConnectionOutcome::established);
+  EXPECT_EQ(c.confidence, Confidence::partial);
+  EXPECT_EQ(c.cause.summary, "established; its beginning was not seen");
+}
+
+TEST(Unknown, OneDirectionOfMidStreamDecidesNothing) {
+  const Connection c = diagnosed({accepted(tcp(client, server, tcp_ack, 5, 6).from("eth0"), 0, Hook::input)});
+  EXPECT_EQ(c.outcome, ConnectionOutcome::in_progress);
+  EXPECT_EQ(c.cause.kind, CauseKind::unknown);
+  EXPECT_FALSE(c.error);
+}
+
+TEST(Unknown, ADeliveredSynWithoutAnAnswer) {
+  const Connection c = diagnosed({accepted(syn(), 0, Hook::input)});
+  EXPECT_EQ(c.outcome, ConnectionOutcome::in_progress);
+  EXPECT_EQ(c.cause.summary, "the SYN was accepted by every rule; no answer was seen yet");
+}
+
+TEST(NoReply, ItLeftAndNothingCameBack) {
+  const Connection c = diagnosed({accepted(syn().to("eth1"), 0, Hook::forward)});
+  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+  EXPECT_EQ(c.cause.kind, CauseKind::no_reply);
+  EXPECT_EQ(c.cause.summary, "the SYN left through eth1 and nothing came back");
+}
+
+TEST(RemoteRefused, TheResetCameFromOutside) {
+  const Skb rst = tcp(server, client, tcp_rst | tcp_ack, 0, isn + 1).from("eth1");
+  const Connection c = diagnosed(
+      {accepted(syn().made_locally().to("eth1"), 0, Hook::output), accepted(rst, 900, Hook::input)});
+  EXPECT_EQ(c.outcome, ConnectionOutcome::refused);
+  EXPECT_EQ(c.cause.kind, CauseKind::remote_refused);
+  EXPECT_EQ(c.confidence, Confidence::exact);
+}
+
+TEST(RemoteRefused, NotWhenAnotherNamespaceOfThisHostAnswered) {
+  const Skb inner = syn().in(server_ns);
+  const Skb rst = rst_to(inner, Origin::stack);
+  const Skb back = tcp(server, client, tcp_rst | tcp_ack, 0, isn + 1).at(rst.o.skb).in(router).from("veth0");
+  const Connection c =
+      diagnosed({accepted(syn().in(router).to("veth0"), 0, Hook::forward), accepted(inner, 5, Hook::input),
+                 stack_reset(inner, 6), accepted(back, 9, Hook::forward)});
+  EXPECT_EQ(c.cause.kind, CauseKind::no_listener);
+  EXPECT_EQ(c.netns, server_ns);
+  EXPECT_EQ(c.cause.summary, "no socket takes 10.0.0.1:80/tcp in network namespace s");
+}
+
+TEST(RemoteRefused, KnownOnlyByTheSocket) {
+  const Connection c =
+      diagnosed({socket(client, server, 0, socket_event(SocketObservation::What::received_reset, 2)),
+                 socket(client, server, 1, state(2, 7, 111))});
+  EXPECT_EQ(c.cause.kind, CauseKind::remote_refused);
+  EXPECT_EQ(c.error, "ECONNREFUSED");
+  EXPECT_EQ(c.confidence, Confidence::partial);
+}
+
+TEST(RemoteRefused, ByAnIcmpError) {
+  const Connection c = diagnosed({accepted(syn().made_locally().to("eth1"), 0, Hook::output),
+                                  accepted(icmp_about(syn(), 3, 13).from("eth1"), 900, Hook::input)});
+  EXPECT_EQ(c.outcome, ConnectionOutcome::unreachable);
+  EXPECT_EQ(c.error, "EHOSTUNREACH");
+  EXPECT_EQ(c.cause.reason, "icmp-admin-prohibited");
+}
+
+TEST(NoRoute, ThisHostSaysSoWithoutARule) {
+  const Connection c = diagnosed({accepted(syn(), 0, Hook::prerouting),
+                                  accepted(icmp_about(syn(), 3, 0).at(0x9900).to("eth0"), 5, Hook::output)});
+  EXPECT_EQ(c.cause.kind, CauseKind::no_route);
+  EXPECT_EQ(c.error, "ENETUNREACH");
+}
+
+TEST(StackDrop, ReverseFilter) {
+  const Connection c = diagnosed(
+      {accepted(syn(), 0, Hook::prerouting), dropped(syn(), 2, "IP_RPFILTER", "ip_rcv_finish_core")});
+  EXPECT_EQ(c.cause.kind, CauseKind::rp_filter);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+  EXPECT_EQ(c.cause.reason, "IP_RPFILTER");
+  EXPECT_EQ(c.confidence, Confidence::exact);
+}
+
+TEST(StackDrop, ForAReasonOfItsOwn) {
+  const Connection c = diagnosed({dropped(syn(), 2, "TCP_CSUM", "tcp_v4_rcv")});
+  EXPECT_EQ(c.cause.kind, CauseKind::stack_drop);
+  EXPECT_EQ(c.cause.summary, "the kernel drops the SYN in tcp_v4_rcv: TCP_CSUM");
+}
+
+TEST(StackDrop, WithoutAReasonIsPartial) {
+  EXPECT_EQ(diagnosed({dropped(syn(), 2, "NOT_SPECIFIED", "x")}).confidence, Confidence::partial);
+}
+
+TEST(StackDrop, TheFreedSynOfARefusalIsNoDrop) {
+  Events events = refused_by_stack();
+  events.push_back(dropped(syn(), 12, "NO_SOCKET", "tcp_v4_rcv"));
+  EXPECT_EQ(diagnosed(events).cause.kind, CauseKind::no_listener);
+}
+
+TEST(ListenQueue, Full) {
+  const Connection c =
+      diagnosed({accepted(syn(), 0, Hook::input), at_listener(syn(), 1, {2, 1, true})}, listening({nginx()}));
+  EXPECT_EQ(c.cause.kind, CauseKind::listen_queue_full);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+  EXPECT_THAT(c.cause.summary, HasSubstr("(2/1)"));
+  ASSERT_TRUE(c.cause.listener);
+  EXPECT_EQ(c.cause.listener->backlog, 2U);
+}
+
+TEST(ListenQueue, NotFull) {
+  EXPECT_EQ(diagnosed({at_listener(syn(), 1, {0, 128, true})}).cause.kind, CauseKind::stack_drop);
+}
+
+TEST(Datagrams, PortClosed) {
+  const Skb query = udp(client, {"10.0.0.1", 53}, 0x100).from("eth0");
+  const Connection c =
+      diagnosed({accepted(query, 0, Hook::input), dropped(query, 2, "NO_SOCKET", "__udp4_lib_rcv")});
+  EXPECT_EQ(c.cause.kind, CauseKind::no_listener);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::refused);
+}
+
+TEST(Datagrams, Dropped) {
+  const Skb query = udp(client, {"10.0.0.1", 53}, 0x100).from("eth0");
+  const Connection c = diagnosed({walk(query, 0, Hook::input, {rule("INPUT", 1, Verdict::drop)})});
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_drop);
+  EXPECT_FALSE(c.error);
+}
+
+TEST(Datagrams, Answered) {
+  const At resolver{"10.0.0.1", 53};
+  const Connection c = diagnosed({accepted(udp(client, resolver, 0x100), 0, Hook::input),
+                                  accepted(udp(resolver, client, 0x200), 9, Hook::output)});
+  EXPECT_EQ(c.outcome, ConnectionOutcome::established);
+}
+
+TEST(Reset, TheApplicationClosedWithUnreadData) {
+  Events events = handshake();
+  append(events,
+         {socket(server, client, 900,
+                 socket_event(SocketObservation::What::active_reset, 7, "TCP_ABORT_ON_CLOSE")),
+          accepted(tcp(server, client, tcp_rst | tcp_ack, server_isn + 1, isn + 1).made_locally().to("eth0"),
+                   905, Hook::output)});
+  const Connection c = diagnosed(events);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::reset);
+  EXPECT_EQ(c.cause.kind, CauseKind::application_close);
+  EXPECT_EQ(c.cause.summary, "the server's application closed the socket with unread data in it");
+}
+
+TEST(Reset, TheApplicationAborted) {
+  Events events = handshake();
+  append(events,
+         {socket(client, server, 900, socket_event(SocketObservation::What::active_reset, 7, "TCP_STATE"))});
+  EXPECT_EQ(diagnosed(events).cause.kind, CauseKind::application_abort);
+}
+
+TEST(Reset, WithoutAReasonTheKernelsBefore610LeaveItOpen) {
+  Events events = handshake();
+  append(events, {socket(server, client, 900, socket_event(SocketObservation::What::active_reset, 7))});
+  const Connection c = diagnosed(events);
+  EXPECT_EQ(c.cause.kind, CauseKind::application_close);
+  EXPECT_EQ(c.confidence, Confidence::partial);
+}
+
+TEST(Reset, ByTheRemoteEnd) {
+  Events events = handshake();
+  append(events, {accepted(tcp(client, server, tcp_rst, isn + 1).from("eth0"), 900, Hook::input)});
+  const Connection c = diagnosed(events);
+  EXPECT_EQ(c.cause.kind, CauseKind::remote_reset);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::reset);
+}
+
+TEST(Reset, ByTheStack) {
+  Events events = handshake();
+  const Skb data = tcp(client, server, tcp_ack, isn + 9, server_isn + 1).from("eth0").at(0x4400);
+  append(events, {accepted(data, 900, Hook::input), stack_reset(data, 901)});
+  const Connection c = diagnosed(events);
+  EXPECT_EQ(c.cause.kind, CauseKind::stack_reset);
+  EXPECT_THAT(c.cause.summary, HasSubstr("no socket knows the connection"));
+}
+
+TEST(PacketOutcomes, ByHooksVerdictsAndFacts) {
+  EXPECT_EQ(outcomes(reject_in_user_chain()), (std::vector{PacketOutcome::rejected, PacketOutcome::sent}));
+  EXPECT_EQ(outcomes(refused_by_stack()), (std::vector{PacketOutcome::delivered, PacketOutcome::sent}));
+  EXPECT_EQ(outcomes(dropped_by_input_rule()), (std::vector{PacketOutcome::dropped}));
+  EXPECT_EQ(outcomes({accepted(syn().to("eth1"), 0, Hook::forward)}),
+            (std::vector{PacketOutcome::forwarded}));
+  EXPECT_EQ(outcomes({accepted(syn(), 0, Hook::prerouting)}), (std::vector{PacketOutcome::unknown}));
+  EXPECT_EQ(outcomes({at_listener(syn(), 0)}), (std::vector{PacketOutcome::delivered}));
+  EXPECT_EQ(outcomes({at_listener(syn(), 0, {2, 1, true})}), (std::vector{PacketOutcome::dropped}));
+  EXPECT_EQ(outcomes({dropped(syn(), 0, "IP_RPFILTER")}), (std::vector{PacketOutcome::dropped}));
+  EXPECT_EQ(outcomes({walk(syn(), 0, Hook::input, {rule("INPUT", 1, Verdict::queue)})}),
+            (std::vector{PacketOutcome::queued}));
+}
+
+TEST(PacketOutcomes, TheSocketThatTakesAResetFreesIt) {
+  const Skb rst = tcp(server, client, tcp_rst | tcp_ack, 0, isn + 1).from("eth1");
+  EXPECT_EQ(outcomes({accepted(rst, 0, Hook::input), dropped(rst, 2, "TCP_RESET", "tcp_v4_do_rcv")}),
+            (std::vector{PacketOutcome::delivered}));
+  EXPECT_EQ(outcomes({accepted(rst, 0, Hook::input), dropped(rst, 2, "NETFILTER_DROP")}),
+            (std::vector{PacketOutcome::dropped}));
+}
+
+TEST(Errors, AsTheKernelConvertsThem) {
+  EXPECT_EQ(error_of_reject("icmp-net-prohibited").name, "ENETUNREACH");
+  EXPECT_EQ(error_of_reject("icmp-proto-unreachable").name, "ENOPROTOOPT");
+  EXPECT_EQ(error_of_reject("icmp6-addr-unreachable").name, "EHOSTUNREACH");
+  EXPECT_EQ(error_of_reject("icmp6-policy-fail").name, "EACCES");
+  EXPECT_FALSE(error_of_reject("icmp-code-99").name);
+  EXPECT_FALSE(error_of_icmp(false, 3, 4));   // path MTU
+  EXPECT_FALSE(error_of_icmp(false, 11, 0));  // time exceeded
+  EXPECT_EQ(error_of_icmp(true, 1, 4)->outcome, ConnectionOutcome::refused);
+}
+
+TEST(Wording, TheObjectIsOnlyWhatTheTextSays) {
+  EXPECT_EQ(object_of(rule("INPUT", 1, Verdict::drop, "-s 10.0.0.0/8 -j DROP")), "10.0.0.0/8");
+  EXPECT_EQ(object_of(rule("INPUT", 1, Verdict::drop, "! -s 10.0.0.0/8 -j DROP")), "it");
+  EXPECT_EQ(object_of(rule("INPUT", 1, Verdict::drop, "-p tcp -j DROP")), "it");
+  EXPECT_EQ(object_of(rule("INPUT", 1, Verdict::drop)), "it");
+  EXPECT_EQ(object_of(nft_rule("input", 1, 1, Verdict::drop, "ip saddr 10.0.0.9 drop")), "10.0.0.9");
+  EXPECT_EQ(object_of(nft_rule("input", 1, 1, Verdict::drop, "ip saddr != 10.0.0.9 drop")), "it");
+  EXPECT_EQ(object_of(nft_rule("input", 1, 1, Verdict::drop, "ip saddr @blocked drop")), "it");
+}
+
+TEST(Wording, EndpointsOfIpv6) {
+  EXPECT_EQ(address_port("fd01::1", 80), "[fd01::1]:80");
+  EXPECT_EQ(address_port("10.0.0.1", 80), "10.0.0.1:80");
+}
+
+TEST(Diagnosis, ListenersAreAskedForOnlyWhenNeeded) {
+  int asked = 0;
+  Facts facts;
+  facts.listeners = [&asked](const std::string&, std::uint16_t) {
+    ++asked;
+    return std::optional(std::vector<Listener>{});
+  };
+  diagnosed(handshake(), facts);
+  EXPECT_EQ(asked, 0);
+  diagnosed(refused_by_stack(), facts);
+  EXPECT_EQ(asked, 1);
+}
+
+}  // namespace
+}  // namespace pathtrace
