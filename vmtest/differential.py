@@ -1,0 +1,107 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""Compares pathtrace with the kernel's own tracing on random rulesets and packets, rule by rule.
+
+  python3 vmtest/differential.py                                      200 rulesets a backend on 6.1
+  python3 vmtest/differential.py --backend legacy --kernel 6.12 --smp 2 --rulesets 2000 --seed 7
+  python3 vmtest/differential.py --backend legacy --seed 7 --case 123  one case again; --show prints it
+
+  --load   background traffic through the same rules, from processes and in softirqs
+  --churn  rulesets are replaced again and again while the packets go through them: what can't be tied to a rule may be partial
+
+The witness is TRACE's lines in the kernel's log for legacy, and the trace records of nftables for the others. A seed and a case's
+number make the same rules and packets everywhere; fuzz/ has the parts. What a run left is in build/vmtest/differential/.
+"""
+
+import argparse
+import collections
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "fuzz"))
+
+import initramfs
+import kernels
+import vm
+from run import indented, program, say
+
+import case as cases
+import judge
+
+BACKENDS = ("legacy", "iptables-nft", "nftables")
+CASES_A_BOOT = 400
+SECONDS_A_CASE = 3
+
+
+def run(options, backend: str, label: str) -> str:
+    """One configuration: passed, failed or skipped."""
+    name, _, smp = label.partition("-smp")
+    kernel = kernels.find(name)
+    title = " ".join([label, backend, *(["load"] if options.load else []), *(["churn"] if options.churn else [])])
+    if backend == "legacy" and not list(kernel.modules.rglob("iptable_filter.ko*")):
+        say(f"skip {title} (this kernel has no ip_tables)")
+        return "skipped"
+    numbers = [options.case] if options.case is not None else range(options.first, options.first + options.rulesets)
+    total, began = judge.Verdict(), time.monotonic()
+    boots = [numbers[i : i + CASES_A_BOOT] for i in range(0, len(numbers), CASES_A_BOOT)]
+    for batch in boots:
+        played = [cases.generate(backend, options.seed, number) for number in batch]
+        total.add(boot(options, backend, kernel, int(smp or 1), title, played))
+    for line in total.words(options.seed):
+        say(indented(line))
+    verdict = "FAIL" if total.failed(options.churn) else "ok"
+    say(f"{verdict} {title} {total.summary()} ({time.monotonic() - began:.0f} s)")
+    return "passed" if verdict == "ok" else "failed"
+
+
+def boot(options, backend: str, kernel: kernels.Kernel, smp: int, title: str, played: list[cases.Case]) -> judge.Verdict:
+    out = initramfs.BUILD / "differential" / title.replace(" ", "-")
+    files = cases.guest_files(played, backend, load=options.load, churn=options.churn)
+    programs = {
+        "usr/local/bin/pathtrace": program(options.pathtrace, "pathtrace"),
+        "usr/local/bin/traffic": program(options.traffic, "traffic"),
+        "usr/local/bin/player": program(options.player, "player"),
+    }
+    outcome = vm.boot(
+        kernel, initramfs.tested_part(programs, files), out, smp=smp, timeout=vm.READY_WITHIN + SECONDS_A_CASE * len(played) + 60,
+        silence=120,
+    )  # fmt: skip
+    return judge.judge(out, outcome, played, backend, options.churn)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", action="append", choices=BACKENDS, help="may be repeated; all unless given")
+    parser.add_argument("--kernel", action="append", metavar="NAME[-smpN]", help="may be repeated; 6.1 unless given")
+    parser.add_argument("--smp", type=int, default=1, metavar="N", help="for kernels given without -smpN")
+    parser.add_argument("--rulesets", type=int, default=200, metavar="N")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, metavar="CASE", help="number of the first case")
+    parser.add_argument("--case", type=int, metavar="CASE", help="only this one")
+    parser.add_argument("--show", action="store_true", help="print the case instead of running it")
+    parser.add_argument("--load", action="store_true")
+    parser.add_argument("--churn", action="store_true")
+    for name in ("pathtrace", "traffic", "player"):
+        parser.add_argument(f"--{name}", type=Path, metavar="PATH", help=f"build/release/{name} unless given")
+    options = parser.parse_args()
+    backends = options.backend or BACKENDS
+    if options.show:
+        for backend in backends:
+            print(cases.shown(cases.generate(backend, options.seed, options.case or options.first)))
+        return 0
+    counts: collections.Counter = collections.Counter()
+    try:
+        for backend in backends:
+            for label in options.kernel or ["6.1"]:
+                label += f"-smp{options.smp}" if options.smp > 1 and "-smp" not in label else ""
+                counts[run(options, backend, label)] += 1
+    except (kernels.KernelError, initramfs.InitramfsError) as error:
+        print(f"differential.py: {error}", file=sys.stderr)
+        return 2
+    print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
+    return 1 if counts["failed"] or not counts["passed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What one packet did in one traversal of a table (legacy) or of a base chain (nftables), as either side tells it."""
+
+import dataclasses
+
+BUILTIN = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
+POLICY = 0  # in place of a rule's number or handle
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    chain: str
+    rule: int  # number (legacy) or handle (nftables), or POLICY
+    verdict: str = ""  # "" where the witness doesn't say
+
+    def __str__(self) -> str:
+        return f"{self.chain} {'policy' if self.rule == POLICY else self.rule}{' ' + self.verdict if self.verdict else ''}"
+
+
+@dataclasses.dataclass
+class Walk:
+    table: str  # with its family before it for nftables
+    base: str  # chain
+    steps: list[Step] = dataclasses.field(default_factory=list)
+    missing: list[str] = dataclasses.field(default_factory=list)  # of pathtrace: why something is not told
+    outward: bool = False  # the packet leaves, or would
+    rules: dict = dataclasses.field(default_factory=dict)  # of the table, by chain
+    ambiguous: bool = False  # of the witness: no counters of rules could tell this walk from another
+
+    def __str__(self) -> str:
+        return f"{self.table}: {', '.join(map(str, self.steps))}" + "".join(f" [{why}]" for why in self.missing)
