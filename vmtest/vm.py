@@ -19,6 +19,7 @@ lost or never came up; then the console stays in build/vmtest/run/.
 """
 
 import argparse
+import ctypes
 import dataclasses
 import io
 import os
@@ -35,6 +36,9 @@ from typing import Callable
 
 import initramfs
 import kernels
+
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 # What the guest says to the host itself starts with this byte; see guest/init.
 CONTROL = b"\x1e"
@@ -96,10 +100,11 @@ def _boot(kernel, tested, out, artifacts, smp, timeout, silence, counting, on_co
     disk = out / "disk"
     with open(disk, "wb") as file:
         file.truncate(ARTIFACTS_SIZE)
-    # A session of its own: a Ctrl-C in the terminal is for us, and we end QEMU.
+    # A session of its own: a Ctrl-C in the terminal is for us, and we end QEMU; the kernel does if we are killed.
     qemu = subprocess.Popen(
         command(kernel, initrd, disk, out / "console", smp, counting),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=open(out / "qemu.err", "wb"), start_new_session=True,
+        preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
     )
     reader = Reader(on_control, on_output, out / "output", lambda offset, size: unpack(disk, offset, size, artifacts))
     try:
