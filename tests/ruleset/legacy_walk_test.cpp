@@ -30,6 +30,7 @@ struct Case {
   }
   std::vector<Rule> order(const Walk& walk) const {
     std::vector<Rule> rules;
+    rules.reserve(walk.entries.size());
     for (const WalkEntry& entry : walk.entries)
       rules.emplace_back(table.chain_of(table.entries[entry.index]).name, table.entries[entry.index].number);
     return rules;

@@ -204,6 +204,17 @@ TEST(NftWalk, WithoutAnEndTheRulesStandAndTheEndIsMissing) {
   EXPECT_EQ(out.verdict, Verdict::continue_);
 }
 
+TEST(NftWalk, AHandleThatCouldNotBeReadNamesNoRule) {
+  const Ruleset ruleset = sample();
+  const WalkObservation out = observe(Event({on(0, NFT_JUMP, 1), on(6, kDrop)}).walk(), {&ruleset, {}});
+  ASSERT_EQ(out.steps.size(), 2U);
+  EXPECT_EQ(out.steps[0].handle, std::nullopt);
+  EXPECT_EQ(out.steps[0].rule, std::nullopt);
+  EXPECT_EQ(out.steps[0].missing, "the handle of the rule could not be read");
+  EXPECT_EQ(out.steps[1].rule, 1);
+  EXPECT_THAT(out.steps[1].path, IsEmpty());
+}
+
 TEST(NftWalk, NothingKnownAtAll) {
   const WalkObservation out = observe(Event({on(15, kDrop), policy(kDrop)}).walk(), {});
   EXPECT_THAT(out.steps[0].missing, testing::Optional(HasSubstr("15")));

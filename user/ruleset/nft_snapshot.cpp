@@ -12,6 +12,7 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <nftables/libnftables.h>
 #include <stdlib.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,8 +33,7 @@ namespace {
 
 constexpr int kAttempts = 5;
 
-// A function of nf_tables or nft_compat in the symbol table: the only trace of code that is
-// built in.
+// A function in the symbol table.
 bool has_symbol(std::string_view symbol) {
   std::ifstream file("/proc/kallsyms");
   std::string line;
@@ -44,6 +44,25 @@ bool has_symbol(std::string_view symbol) {
       return true;
   }
   return false;
+}
+
+// Whether code that is no loaded module is in the kernel itself: by the list that is installed
+// with it or, where there is none (in a container), by one of its functions. The symbol table
+// is long: nobody reads it for nothing.
+bool is_built_in(std::string_view module, std::string_view symbol) {
+  utsname kernel{};
+  if (::uname(&kernel) == 0) {
+    std::ifstream file(
+        fmt::format("/lib/modules/{}/modules.builtin", static_cast<const char*>(kernel.release)));
+    if (file) {
+      const std::string object = fmt::format("/{}.ko", module);
+      std::string line;
+      while (std::getline(file, line))
+        if (line.ends_with(object)) return true;
+      return false;
+    }
+  }
+  return has_symbol(symbol);
 }
 
 class Socket {
@@ -353,8 +372,9 @@ bool compat_present(const Ruleset& ruleset) {
     for (const Chain& chain : table.chains)
       for (const Rule& rule : chain.rules)
         if (rule.compat) return true;
-  static const bool built_in = has_symbol("nft_target_select_ops");
-  return built_in || ::access("/sys/module/nft_compat", F_OK) == 0;
+  if (::access("/sys/module/nft_compat", F_OK) == 0) return true;
+  static const bool built_in = is_built_in("nft_compat", "nft_target_select_ops");
+  return built_in;
 }
 
 std::optional<std::string> save(const Table& table) {
@@ -391,8 +411,9 @@ void add_all_text(Ruleset& ruleset) {
 }  // namespace
 
 bool present() {
-  static const bool built_in = has_symbol("nft_do_chain") && ::access("/sys/module/nf_tables", F_OK) != 0;
-  return built_in || ::access("/sys/module/nf_tables", F_OK) == 0;
+  if (::access("/sys/module/nf_tables", F_OK) == 0) return true;
+  static const bool built_in = is_built_in("nf_tables", "nft_do_chain");
+  return built_in;
 }
 
 Result<Ruleset> read_ruleset() {

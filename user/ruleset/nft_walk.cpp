@@ -172,8 +172,16 @@ class Follower {
 
   void rule(const pt_nft_record& record) {
     Step step = blank(StepKind::rule);
-    step.handle = record.rule;
     step.verdict = verdict_word(record.verdict);
+    if (record.rule == 0) {
+      // Every rule has a handle: this one could not be read.
+      step.missing = "the handle of the rule could not be read";
+      step.chain = chain_name(chain_);
+      here_ = {};
+      out_.steps.push_back(std::move(step));
+      return;
+    }
+    step.handle = record.rule;
     bool found = false;
     for (const Ruleset* ruleset : rulesets_) {
       const Lookup place = look_up(*ruleset, walk_.table, chain_, record.rule);
