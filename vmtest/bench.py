@@ -13,6 +13,7 @@ one CPU that runs and two that are possible, as the counters of legacy rules are
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 
 import initramfs
@@ -40,19 +41,20 @@ class Boot:
         self.machine = machine
         self.programs: dict[str, dict] = {}
         self.where = ""
+        self.began = time.monotonic()
 
     def control(self, line: str) -> None:
         word, _, rest = line.partition(" ")
         if word == "AT":
             self.where = rest
-            say(f"  {self.machine.label}: {rest}")
+            say(f"  {time.monotonic() - self.began:4.0f} s  {rest}")
         elif word == "FIGURE":
             name, _, value = rest.rpartition(" ")
             self.machine.add(name, float(value))
         elif word == "SKIP":
             *where, why = rest.split(" ", 3)
             self.machine.skipped[" ".join(where)] = why
-            say(f"  {self.machine.label}: {' '.join(where)} skipped: {why}")
+            say(f"          not measured: {why}")
         elif word == "MAPS":
             self.memory(rest, "maps")
         elif word == "PROGRAMS":

@@ -2,8 +2,9 @@
 # What the benchmark does in the VM, for dash. The plan (plan.py) is a list of calls of `base`, `traced`, … below.
 #
 # Every subject is measured in a fresh network namespace: what one leaves (a raw table, a log backend) must not be paid by the next.
-# What is found goes to the host: FIGURE BACKEND RULES SUBJECT MEASURE VALUE, and so on. A subject called NAME+reader was measured while the
-# process that reads what the kernel reports had its turns on the same CPU; without +reader it was stopped.
+# What is found goes to the host: FIGURE BACKEND RULES SUBJECT MEASURE VALUE, and so on.
+# A subject called NAME+reader was measured while the process that reads what the kernel reports had its turns on the same CPU, and the
+# mean of the rounds counts; without +reader it was stopped, or there is none, and the least counts.
 
 report() {
     printf '\036%s\n' "$*"
@@ -15,9 +16,10 @@ at() {
     report AT "$where"
 }
 
-# figures MEASURE, from standard input: `name value` lines
+# figures MEASURE, from standard input: `name value` or `name least mean` lines
 figures() {
-    while read -r name value rest; do
+    while read -r name value mean; do
+        case $where in *+reader) value=${mean:-$value} ;; esac
         report FIGURE "$where" "$1.$name" "$value"
     done
 }
@@ -26,6 +28,7 @@ figures() {
 measured() {
     measure=$1
     shift
+    case $where in *+reader) settle ;; esac # it still reads what the load before left
     ip netns exec bench load "$@" >/tmp/said || die "load $*"
     figures "$measure" </tmp/said
 }
@@ -74,25 +77,25 @@ unmatched() {
 # matched PACKETS ROUNDS
 matched() {
     measured udp_matched udp 80 "$1" "$2"
-    counted udp_matched
+    counted udp_matched $(($1 * $2))
 }
 
 # connections COUNT ROUNDS
 connections() {
     measured tcp_unmatched connect 81 "$1" "$2"
     measured tcp_matched connect 80 "$1" "$2"
-    counted tcp_matched
+    counted tcp_matched $(($1 * $2))
 }
 
 # data COUNT ROUNDS
 data() {
     measured tcp_data stream 80 64 "$1" "$2"
-    counted tcp_data
+    counted tcp_data $(($1 * $2))
     measured tcp_bulk stream 80 65536 "$(($1 / 5))" "$2"
-    counted tcp_bulk
+    counted tcp_bulk $(($1 / 5 * $2))
 }
 
-# counted MEASURE: pathtrace's events of the load before, while it is stopped; then it reads them
+# counted MEASURE REPEATED: pathtrace's events of the load before, while it is stopped; then it reads them: `user` is what it spends on one repetition
 counted() {
     [ -n "$stopped" ] || return 0
     load ring >/tmp/said || die 'ring'
@@ -100,7 +103,9 @@ counted() {
     ran_before=$(cpu_time)
     release_reader
     hold_reader
-    report FIGURE "$where" "$1.read" "$(($(cpu_time) - ran_before))"
+    ran=$(($(cpu_time) - ran_before))
+    report FIGURE "$where" "$1.read" "$ran"
+    report FIGURE "$where" "$1.user" "$((ran / $2))"
 }
 
 # The reader's whole session; it is stopped a moment after the signal.
@@ -167,17 +172,21 @@ pathtrace_stopped() {
     loads "$set"
 }
 
-# pathtrace_reading SET: after pathtrace_stopped, the last thing before pathtrace_end or `programs`
+# pathtrace_reading SET: after pathtrace_stopped
 pathtrace_reading() {
     release_reader
     stopped=
     at "$subject+reader"
     loads "$1"
+    settle
+    hold_reader
+    stopped=1
+    at "$subject"
 }
 
 # Afterwards nothing of it must be left in the way of the next.
 pathtrace_end() {
-    [ -z "$stopped" ] || release_reader
+    release_reader
     stopped=
     sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/resident \1/p' "/proc/$reader/status" | figures run
     load stop "$reader" >/tmp/said || die 'pathtrace did not stop'
@@ -187,7 +196,7 @@ pathtrace_end() {
     settle
 }
 
-# flooded COUNT: that many connections are begun and never answered, then measured again
+# flooded COUNT: after pathtrace_stopped; that many connections are begun and never answered, then measured again
 flooded() {
     ip -n bench link add dummy0 type dummy
     ip -n bench addr add 10.9.0.1/16 dev dummy0
@@ -195,7 +204,7 @@ flooded() {
     ip -n bench link set dummy0 up
     ip -n bench neigh replace 10.9.0.2 lladdr 02:00:00:00:00:02 dev dummy0 nud permanent
     measured flood flood 10.9.0.2 80 "$1"
-    counted flood
+    counted flood "$1"
     at "$subject-$1"
     connections "$connections" "$rounds"
     data "$segments" "$rounds"
@@ -203,9 +212,6 @@ flooded() {
 
 # programs: what each program costs a run, in four loads; an empty program on ip_rcv shows what the measuring itself costs
 programs() {
-    at "$subject"
-    hold_reader
-    stopped=1
     load empty ip_rcv >/tmp/empty &
     empty=$!
     sleep 1
@@ -272,12 +278,13 @@ nft_monitor() {
     end_reader
 }
 
-# tool BACKEND RULES SET SUBJECT COMMAND: any tracer; COMMAND traces port 80, and is not told from the machine's own until it is quiet
+# tool BACKEND RULES SET SUBJECT COMMAND: any tracer; COMMAND traces port 80. It is taken to be ready when it is quiet.
+# (By its path, as busybox's setsid would run busybox's own ip.)
 tool() {
     fresh "$1" "$2"
     set=$3 subject=$4
     at "$subject"
-    setsid ip netns exec bench dash -c "exec $5" >"/tmp/$subject" 2>&1 &
+    setsid /usr/bin/ip netns exec bench dash -c "exec $5" >"/tmp/$subject" 2>&1 &
     reader=$!
     sleep 1
     settle

@@ -43,6 +43,7 @@
 #include <ctime>
 #include <fstream>
 #include <map>
+#include <numeric>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,16 +63,18 @@ std::int64_t now() {
   return time.tv_sec * 1'000'000'000LL + time.tv_nsec;
 }
 
-void say(const char* name, double value) { std::printf("%s %.1f\n", name, value); }
-
-// The least of several rounds, each the mean of what it repeated.
-class Least {
+// What several rounds gave, each the mean of what it repeated.
+class Rounds {
  public:
-  void add(double value) { value_ = value_ < 0 ? value : std::min(value_, value); }
-  [[nodiscard]] double value() const { return value_; }
+  void add(double value) { values_.push_back(value); }
+  void say(const char* name) const {
+    const double sum = std::accumulate(values_.begin(), values_.end(), 0.0);
+    std::printf("%s %.1f %.1f\n", name, *std::min_element(values_.begin(), values_.end()),
+                sum / static_cast<double>(values_.size()));
+  }
 
  private:
-  double value_ = -1;
+  std::vector<double> values_;
 };
 
 sockaddr_in loopback(std::uint16_t port) {
@@ -103,7 +106,7 @@ int udp(std::uint16_t port, long packets, long rounds) {
   const int sender = socket(AF_INET, SOCK_DGRAM, 0);
   const sockaddr_in to = loopback(port);
   std::array<char, 64> data{};
-  Least least;
+  Rounds packet;
   for (long round = 0; round < rounds; ++round) {
     const std::int64_t began = now();
     for (long i = 0; i < packets; ++i) {
@@ -111,9 +114,9 @@ int udp(std::uint16_t port, long packets, long rounds) {
         die("sendto");
       if (recv(receiver, data.data(), data.size(), 0) < 0) die("recv");
     }
-    least.add(static_cast<double>(now() - began) / static_cast<double>(packets));
+    packet.add(static_cast<double>(now() - began) / static_cast<double>(packets));
   }
-  say("packet", least.value());
+  packet.say("packet");
   return 0;
 }
 
@@ -147,8 +150,8 @@ int listening(std::uint16_t port) {
 
 int connect(std::uint16_t port, long count, long rounds) {
   const int listener = listening(port);
-  Least setup;
-  Least cycle;
+  Rounds setup;
+  Rounds cycle;
   for (long round = 0; round < rounds; ++round) {
     std::int64_t in_setup = 0;
     const std::int64_t began = now();
@@ -156,8 +159,8 @@ int connect(std::uint16_t port, long count, long rounds) {
     cycle.add(static_cast<double>(now() - began) / static_cast<double>(count));
     setup.add(static_cast<double>(in_setup) / static_cast<double>(count));
   }
-  say("setup", setup.value());
-  say("cycle", cycle.value());
+  setup.say("setup");
+  cycle.say("cycle");
   return 0;
 }
 
@@ -182,8 +185,8 @@ int stream(std::uint16_t port, std::size_t bytes, long count, long rounds) {
   std::vector<char> data(bytes);
   for (int i = 0; i < 200; ++i)
     transfer(connection, data);  // past the connection's start, and its windows grown
-  Least packet;
-  Least packets;
+  Rounds packet;
+  Rounds packets;
   for (long round = 0; round < rounds; ++round) {
     const double packets_before = packets_of_loopback();
     const std::int64_t began = now();
@@ -193,8 +196,8 @@ int stream(std::uint16_t port, std::size_t bytes, long count, long rounds) {
     packet.add(took / seen);
     packets.add(seen / static_cast<double>(count));
   }
-  say("packet", packet.value());
-  say("packets", packets.value());
+  packet.say("packet");
+  packets.say("packets");
   return 0;
 }
 
@@ -329,7 +332,7 @@ int stop(pid_t pid) {
   pollfd end{fd, POLLIN, 0};
   constexpr int patience_ms = 60'000;
   if (poll(&end, 1, patience_ms) != 1) die("no end after SIGINT");
-  say("detach", static_cast<double>(now() - began));
+  std::printf("detach %ld\n", now() - began);
   return 0;
 }
 

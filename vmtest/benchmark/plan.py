@@ -34,11 +34,12 @@ def full(backends: list[str], bpftrace: bool, plugins: dict[str, str], programs:
     for backend in backends:
         lines += measured(backend, 3, "all")
         lines += alternatives(backend, bpftrace, plugins)
-        lines += ours(backend, 3, "all", "pathtrace", "", ["pathtrace_reading all", *(["programs"] if programs else [])])
+        more = ["pathtrace_reading all", *(["programs"] if programs else []), f"flooded {FLOOD}"]
+        lines += ours(backend, 3, "all", "pathtrace", "", more)
         lines += ours(backend, 3, "all", "all-packets", "--all-packets")
-        lines += ours(backend, 3, "none", "pathtrace", "", [f"flooded {FLOOD}"])
         for number in RULES[1:]:
             lines += measured(backend, number, "packets")
+            lines += [f"key nft {number} unmatched"] if backend == "nft" else []
             lines += ours(backend, number, "packets", "pathtrace")
     return "\n".join(lines) + "\n"
 
