@@ -108,7 +108,7 @@ def expand(name: str, fields: dict, rules: list[dict], backend: str, family: str
     if backend.startswith("iptables-"):
         values["ipt"] = backend if family == "ipv4" else "ip6tables-" + backend.removeprefix("iptables-")
     for key in (backend.split("-")[0], backend, family):
-        values.update(fields.get("values", {}).get(key, {}))
+        values.update(fill(fields.get("values", {}).get(key, {}), values))
     filled = fill({**fields, "topology": topology, "rules": rules}, values)
     return Variant(name, backend, family, filled)
 

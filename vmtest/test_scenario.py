@@ -39,6 +39,10 @@ class Scenario(unittest.TestCase):
         self.assertEqual([variant.get("expect")[0]["rule"] for variant in made], [2, 3])
         self.assertEqual(made[0].get("expect")[0]["text"], "rule 2 {unknown}")
 
+    def test_values_may_hold_placeholders(self):
+        made = variants("[values.ipv6]\nwords = 'from {client}'\n[[expect]]\ntext = '{words}'\n")
+        self.assertEqual(made[1].get("expect")[0]["text"], "from fd01::2")
+
 
 class Check(unittest.TestCase):
     def test_a_line_cut_short_is_a_problem_unless_killed(self):
