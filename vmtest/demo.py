@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The part of vmtest/demo after the build: boots, shows, and checks that what should be seen was seen."""
 
+import json
 import os
 import re
 import shlex
@@ -80,17 +81,23 @@ def missing(output: str, own_options: bool) -> int:
 
 
 def tell_of_this_host() -> None:
-    print()
+    command = f"{os.path.relpath(PATHTRACE)} --dport 80"
+    why = why_not_here()
+    print(f"\nNot on this machine ({why}). On a host of yours, as root: {command}" if why else f"\nOn this machine, too: {command}")
+
+
+def why_not_here() -> str:
+    """Why this machine's own kernel can't be traced, by a short run; "" if it can. A probe without its module is no obstacle."""
     try:
-        tried = subprocess.run([PATHTRACE, "--dport", "1", "--duration", "1"], capture_output=True, text=True, timeout=60)
-    except subprocess.TimeoutExpired:
-        return
-    command = os.path.relpath(PATHTRACE)
-    if tried.returncode == 0:
-        print(f"This machine's kernel can be traced, too: {command} --dport 80")
-    else:
-        why = next((line for line in tried.stderr.splitlines() if line.strip()), f"status {tried.returncode}")
-        print(f"Not on this machine ({why.strip()}). On a host of yours, as root: {command} --dport 80")
+        tried = subprocess.run([PATHTRACE, "--json", "--dport", "1", "--duration", "1"], capture_output=True, text=True, timeout=60)
+        probes = json.loads(tried.stdout.partition("\n")[0])["probes"] if tried.returncode == 0 else []
+    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError) as error:
+        return f"pathtrace could not be tried: {error}"
+    if tried.returncode != 0:
+        return next((line.strip() for line in tried.stderr.splitlines() if line.strip()), f"status {tried.returncode}")
+    refused = [probe for probe in probes if probe["state"] != "attached" and "not loaded" not in (probe["why"] or "")]
+    rules = [probe for probe in refused if probe["name"] in ("iptables", "nftables")]
+    return f"its kernel refuses {len(refused)} of {len(probes)} probes; {rules[0]['name']}: {rules[0]['why']}" if rules else ""
 
 
 if __name__ == "__main__":
