@@ -12,7 +12,7 @@ import xtables
 HERE = Path(__file__).resolve().parent
 FILES = "/root/fuzz"  # in the guest
 # Between two packets while rulesets are replaced, so that they meet all of them.
-CHURN_PAUSE_MS = 15
+CHURN_PAUSE_MS = 50
 
 
 @dataclasses.dataclass
@@ -23,7 +23,8 @@ class Case:
     rules: xtables.Ruleset | nft_rules.Ruleset
     packets: list[packets.Packet]
     place: int = 0  # in the boot: which clients it has
-    note: str = ""
+    note: str = ""  # where it comes from, if it isn't random
+    sets: str = ""  # what `ipset restore` makes beforehand
 
     @property
     def variants(self) -> list:
@@ -87,6 +88,9 @@ def guest_files(played: list[Case], backend: str, load: bool, churn: bool) -> di
             text, used[case.version] = each.text_after(used[case.version])
             texts.append(text)
             files[f"{rules}.{len(texts)}".lstrip("/")] = text.encode()
+        if case.sets:
+            files[f"{rules}.sets".lstrip("/")] = case.sets.encode()
+            plan.append(f"run {rules}.sets ipset restore")
         plan += [f"case {case.number}", f"run {rules}.1 {command}"]
         if churn:
             plan += [f"churn {rules}.2 {rules}.1 {command}", "pause 5"]

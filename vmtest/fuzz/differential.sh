@@ -27,6 +27,8 @@ done
 for address in 10.1.0.1 fd01::1; do ip -n c neigh replace "$address" lladdr 02:00:00:00:00:01 dev eth0; done
 ip -n h route add 10.9.0.0/16 via 10.1.0.2
 ip -n h -6 route add fd09::/64 via fd01::2
+# Whatever else a ruleset speaks of is behind the host.
+ip -n h route add default via 10.10.0.253
 # Silent: nobody in c and s answers what is not for them.
 ip -n m addr add 10.9.255.1/32 dev lo
 ip -n m addr add fd09::ffff:1/128 dev lo nodad
@@ -37,6 +39,9 @@ sysctl -qw net.ipv4.icmp_msgs_per_sec=1000000 net.ipv4.icmp_msgs_burst=1000000 2
 # Loaded before pathtrace starts, as what goes through a table before its module is watched is not told.
 modprobe -qa ip_tables ip6_tables nf_log_syslog nf_conntrack xt_TRACE xt_LOG xt_set ip_set_hash_ip nf_tables nfnetlink_log nft_compat nf_reject_ipv4 nf_reject_ipv6
 sysctl -qw net.netfilter.nf_log_all_netns=1
+# pathtrace runs these for the text of rules, which isn't compared here, after each change of a ruleset: half of the time of a run.
+rm -f /usr/sbin/ip*tables-*-save
+
 session() {
     version=$1 host=$2
     [ -s "/root/fuzz/plan$version" ] || return 0
@@ -78,6 +83,8 @@ session() {
     # shellcheck disable=SC2086
     kill "$kmsg" $nftrace
     wait
+    save "v$version"
+    rm -r "$out"
 }
 
 # sets FAMILY PREFIX...

@@ -42,8 +42,46 @@ class Ruleset:
             lines += [f"add rule {table.family} {table.name} {chain.name} {rule}" for chain in table.chains for rule in chain.rules]
         return "\n".join(lines) + "\n"
 
+    # For shrinking: a part is a rule, a base chain, or a table.
+
+    def parts(self) -> list[tuple]:
+        own = [table for table in self.tables if not table.chains or not table.chains[0].keep]
+        rules = [("rule", table.name, chain.name, place) for table in own for chain in table.chains for place in range(len(chain.rules))]
+        return rules + [("chain", table.name, chain.name) for table in own for chain in table.chains if chain.header] \
+            + [("table", table.name) for table in own]  # fmt: skip
+
+    def name_of(self, part: tuple) -> str:
+        if part[0] != "rule":
+            return str(part)
+        chains = next(table.chains for table in self.tables if table.name == part[1])
+        return f"{part[1]} {part[2]} {next(chain.rules for chain in chains if chain.name == part[2])[part[3]]}"
+
+    def without(self, gone: set[tuple]) -> "Ruleset":
+        tables = []
+        for table in self.tables:
+            if ("table", table.name) in gone:
+                continue
+            chains = [
+                dataclasses.replace(chain, rules=[rule for place, rule in enumerate(chain.rules) if ("rule", table.name, chain.name, place) not in gone])
+                for chain in table.chains if ("chain", table.name, chain.name) not in gone
+            ]  # fmt: skip
+            tables.append(dataclasses.replace(table, chains=chains))
+        return Ruleset(tables)
+
     def text_after(self, used: set[str]) -> tuple[str, set[str]]:
         return "flush ruleset\n" + self.text(), set()
+
+
+def witness(ip: str) -> Table:
+    """The test's own table, whose chains come before all others."""
+    clients = "10.9.0.0/16" if ip == "ip" else "fd09::/64"
+    mark = [f"{ip} {end} {clients} meta nftrace set 1" for end in ("saddr", "daddr")]
+    chains = [Chain(hook, f"type filter hook {hook} priority -450; policy accept;", mark, True) for hook in ("prerouting", "output")]
+    return Table(ip, "witness", [], chains)
+
+
+def witness_table(ip: str) -> str:
+    return Ruleset([witness(ip)]).text()
 
 
 class Generator:
@@ -55,9 +93,7 @@ class Generator:
 
     def ruleset(self) -> Ruleset:
         rng = self.rng
-        clients = "10.9.0.0/16" if self.version == 4 else "fd09::/64"
-        mark = [f"{self.ip} {end} {clients} meta nftrace set 1" for end in ("saddr", "daddr")]
-        own = Table(self.ip, "witness", [], [Chain(hook, f"type filter hook {hook} priority -450; policy accept;", mark, True) for hook in ("prerouting", "output")])
+        own = witness(self.ip)
         return Ruleset([own] + [self.table(f"t{i}", rng.choice(["inet", self.ip])) for i in range(rng.choice([1, 1, 2, 3]))])
 
     def table(self, name: str, family: str) -> Table:

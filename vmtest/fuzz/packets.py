@@ -109,8 +109,8 @@ def flow_packets(rng: random.Random, version: int, flow: int) -> list[Packet]:
     server = rng.choice(HOST[version] if way != "forward" else BEHIND[version])
     protocol = rng.choices([TCP, UDP, ICMP if version == 4 else ICMPV6], [6, 4, 2])[0]
     sport, dport = rng.randint(1024, 60000), rng.choice(PORTS)
-    # Kernel-made answers have no payload: these have, and differ from each other.
-    payloads = rng.sample(range(4, 200), 4)
+    # Kernel-made answers have no payload: these have, and differ from each other, TCP's options (4 bytes) included.
+    payloads = rng.sample(range(4, 200, 5), 4)
     common = {"version": version, "protocol": protocol, "flow": flow}
     packets = []
 

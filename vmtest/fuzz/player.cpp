@@ -11,26 +11,20 @@
 //   run FILE ARGUMENT...          a command in namespace h with FILE as its input
 //   packet NETNS HEX              an IP packet: from c and s through their eth0, from h through a raw socket
 //   datagram SRC SPORT DST DPORT SIZE TTL TOS   by an ordinary UDP socket of h
-//   churn FILE FILE COMMAND...    COMMAND is run with each FILE in turn until `settle`
+//   churn FILE FILE COMMAND...    what COMMAND makes of each FILE is put in the other's place again and
+//                                 again, until the marker; the second FILE is in place already
 //   pause MS
 //   save FILE                     the nftables ruleset of h: "family table chain handle" a rule, in order
 //   marker ADDRESS PORT           connects in namespace m, and waits until pathtrace has reported that
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <linux/if_packet.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
-#include <linux/netlink.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <poll.h>
-#include <sched.h>
 #include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
@@ -40,32 +34,18 @@
 #include <ctime>
 #include <fstream>
 #include <iostream>
-#include <map>
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include "guest.h"
+#include "legacy_table.h"
 
 extern char** environ;
 
 namespace {
 
 volatile std::sig_atomic_t churn_over = 0;
-
-[[noreturn]] void die(const std::string& what) {
-  std::fprintf(stderr, "player: %s: %s\n", what.c_str(), std::strerror(errno));
-  std::exit(2);
-}
-
-void enter(const std::string& netns) {
-  const int fd = ::open(("/run/netns/" + netns).c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0 || ::setns(fd, CLONE_NEWNET) != 0) die("namespace " + netns);
-  ::close(fd);
-}
-
-void sleep_ms(long ms) {
-  const timespec time{ms / 1000, ms % 1000 * 1'000'000};
-  ::nanosleep(&time, nullptr);
-}
 
 long now_ms() {
   timespec time{};
@@ -151,145 +131,6 @@ int run(const std::string& input, const std::vector<std::string>& words) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-// netlink
-
-class Netlink {
- public:
-  Netlink() {
-    fd_ = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
-    if (fd_ < 0) die("netlink");
-    // Without a port of its own, a socket gets no multicast.
-    sockaddr_nl local{};
-    local.nl_family = AF_NETLINK;
-    if (::bind(fd_, reinterpret_cast<sockaddr*>(&local), sizeof local) != 0) die("netlink bind");
-    const int size = 64 << 20;
-    ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
-  }
-  ~Netlink() { ::close(fd_); }
-  Netlink(const Netlink&) = delete;
-  Netlink& operator=(const Netlink&) = delete;
-
-  void join(int group) const {
-    if (::setsockopt(fd_, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) die("group");
-  }
-  void dump(int type) const {
-    struct {
-      nlmsghdr header;
-      nfgenmsg body;
-    } request{};
-    request.header.nlmsg_len = sizeof request;
-    request.header.nlmsg_type = static_cast<std::uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | type);
-    request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-    if (::send(fd_, &request, sizeof request, 0) < 0) die("netlink send");
-  }
-  // Calls `each` with type, family and attributes of every message; false at a dump's end.
-  template <typename Each>
-  bool receive(Each each) {
-    const ssize_t got = ::recv(fd_, buffer_.data(), buffer_.size(), 0);
-    if (got < 0) {
-      if (errno == ENOBUFS) std::cout << "LOST" << std::endl;
-      return errno == ENOBUFS || errno == EINTR;
-    }
-    auto left = static_cast<std::size_t>(got);
-    for (auto* m = reinterpret_cast<nlmsghdr*>(buffer_.data()); NLMSG_OK(m, left); m = NLMSG_NEXT(m, left)) {
-      if (m->nlmsg_type == NLMSG_DONE || m->nlmsg_type == NLMSG_ERROR) return false;
-      const auto* body = static_cast<nfgenmsg*>(NLMSG_DATA(m));
-      each(m->nlmsg_type & 0xff, body->nfgen_family,
-           reinterpret_cast<const std::uint8_t*>(body) + sizeof *body,
-           m->nlmsg_len - NLMSG_HDRLEN - sizeof *body);
-    }
-    return true;
-  }
-
- private:
-  int fd_ = -1;
-  std::vector<char> buffer_ = std::vector<char>(1 << 20);
-};
-
-using Attributes = std::map<int, std::pair<const std::uint8_t*, std::size_t>>;
-
-Attributes attributes(const std::uint8_t* data, std::size_t size) {
-  Attributes found;
-  while (size >= sizeof(nlattr)) {
-    nlattr head{};
-    std::memcpy(&head, data, sizeof head);
-    if (head.nla_len < sizeof head || head.nla_len > size) break;
-    found[head.nla_type & NLA_TYPE_MASK] = {data + sizeof head, head.nla_len - sizeof head};
-    const std::size_t step = std::min<std::size_t>((head.nla_len + 3U) & ~3U, size);
-    data += step;
-    size -= step;
-  }
-  return found;
-}
-
-std::string text(const Attributes& all, int which) {
-  const auto it = all.find(which);
-  return it == all.end()
-             ? "-"
-             : std::string(reinterpret_cast<const char*>(it->second.first), it->second.second - 1);
-}
-
-// An unsigned number in network order, of whatever size.
-std::uint64_t number(const Attributes& all, int which) {
-  std::uint64_t value = 0;
-  if (const auto it = all.find(which); it != all.end())
-    for (std::size_t i = 0; i < it->second.second; ++i) value = value << 8 | it->second.first[i];
-  return value;
-}
-
-std::string hex(const Attributes& all, int which) {
-  const auto it = all.find(which);
-  if (it == all.end()) return "-";
-  std::string out;
-  char byte[3];
-  for (std::size_t i = 0; i < it->second.second; ++i) {
-    std::snprintf(byte, sizeof byte, "%02x", it->second.first[i]);
-    out += byte;
-  }
-  return out;
-}
-
-// id family table chain type handle verdict target policy oif header, where there is none "-" or 0
-void print_trace(int family, const Attributes& all) {
-  std::int32_t code = 0x7fff;
-  std::string target = "-";
-  if (const auto it = all.find(NFTA_TRACE_VERDICT); it != all.end()) {
-    const Attributes verdict = attributes(it->second.first, it->second.second);
-    code = static_cast<std::int32_t>(number(verdict, NFTA_VERDICT_CODE));
-    target = text(verdict, NFTA_VERDICT_CHAIN);
-  }
-  std::cout << number(all, NFTA_TRACE_ID) << ' ' << family << ' ' << text(all, NFTA_TRACE_TABLE) << ' '
-            << text(all, NFTA_TRACE_CHAIN) << ' ' << number(all, NFTA_TRACE_TYPE) << ' '
-            << number(all, NFTA_TRACE_RULE_HANDLE) << ' ' << code << ' ' << target << ' '
-            << number(all, NFTA_TRACE_POLICY) << ' ' << number(all, NFTA_TRACE_OIF) << ' '
-            << hex(all, NFTA_TRACE_NETWORK_HEADER) << '\n';
-}
-
-int nftrace(const std::string& netns) {
-  enter(netns);
-  Netlink netlink;
-  netlink.join(NFNLGRP_NFTRACE);
-  std::cout << "READY" << std::endl;
-  for (;;) {
-    netlink.receive([](int type, int family, const std::uint8_t* data, std::size_t size) {
-      if (type == NFT_MSG_TRACE) print_trace(family, attributes(data, size));
-    });
-    std::cout.flush();
-  }
-}
-
-void save_rules(const std::string& path) {
-  std::ofstream out(path);
-  Netlink netlink;
-  netlink.dump(NFT_MSG_GETRULE);
-  while (netlink.receive([&](int, int family, const std::uint8_t* data, std::size_t size) {
-    const Attributes all = attributes(data, size);
-    out << family << ' ' << text(all, NFTA_RULE_TABLE) << ' ' << text(all, NFTA_RULE_CHAIN) << ' '
-        << number(all, NFTA_RULE_HANDLE) << '\n';
-  })) {
-  }
-}
-
 // The kernel's log
 
 int kmsg() {
@@ -333,7 +174,7 @@ class Play {
     words >> word;
     if (word == "case") {
       words >> case_;
-      if (case_ % 10 == 0) std::cout << "case " << case_ << std::endl;
+      if (++played_ % 5 == 0) std::cout << "case " << case_ << std::endl;
     } else if (word == "run") {
       command(words);
     } else if (word == "packet") {
@@ -412,10 +253,31 @@ class Play {
     std::vector<std::string> argv;
     words >> a >> b;
     while (words >> word) argv.push_back(word);
+    const bool legacy = argv[0].find("legacy") != std::string::npos;
+    std::vector<LegacyTable> first, second;
+    if (legacy) {
+      first = read_tables(argv[0][2] == 't');
+      run(a, argv);
+      second = read_tables(argv[0][2] == 't');
+    }
     churner_ = ::fork();
     if (churner_ != 0) return;
     std::signal(SIGTERM, [](int) { churn_over = 1; });
-    for (bool first = false; !churn_over; first = !first) run(first ? a : b, argv);
+    while (!churn_over && !legacy) {
+      run(a, argv);
+      run(b, argv);
+    }
+    while (!churn_over) {
+      // Not all at once, so that a packet meets different ones.
+      for (std::size_t i = 0; i < first.size() && i < second.size(); ++i) {
+        first[i].put(second[i].entries());
+        sleep_ms(1);
+      }
+      for (std::size_t i = 0; i < first.size() && i < second.size(); ++i) {
+        second[i].put(first[i].entries());
+        sleep_ms(1);
+      }
+    }
     std::_Exit(0);
   }
 
@@ -458,7 +320,7 @@ class Play {
   std::ifstream output_;
   std::streampos at_ = 0;
   std::ofstream log_;
-  int case_ = 0;
+  int case_ = 0, played_ = 0;
   pid_t churner_ = 0;
 };
 
@@ -479,8 +341,8 @@ int load(const std::string& netns, const std::string& destination, std::uint16_t
   const int fd = ::socket(to.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0);
   ::connect(fd, to.get(), to.size);
   for (;;) {
-    for (int i = 0; i < 20; ++i) (void)::send(fd, "background", 10, 0);
-    sleep_ms(2);
+    for (int i = 0; i < 8; ++i) (void)::send(fd, "background", 10, 0);
+    sleep_ms(4);
   }
 }
 

@@ -65,6 +65,26 @@ class Ruleset:
         }
         return Ruleset(self.version, tables, self.policies)
 
+    # For shrinking: a part is a rule, or a table without rules of the test's own.
+
+    def parts(self) -> list[tuple]:
+        rules = [(table, chain, place) for table, chains in self.tables.items() for chain, found in chains.items()
+                 for place, rule in enumerate(found) if not rule.keep]  # fmt: skip
+        return rules + [("table", table) for table in self.tables if table != "raw"]
+
+    def name_of(self, part: tuple) -> str:
+        return str(part) if part[0] == "table" else f"{part[0]} {part[1]} {self.tables[part[0]][part[1]][part[2]]}"
+
+    def without(self, gone: set[tuple]) -> "Ruleset":
+        tables = {}
+        for table, chains in self.tables.items():
+            if ("table", table) in gone:
+                continue
+            kept = {chain: [rule for place, rule in enumerate(rules) if (table, chain, place) not in gone] for chain, rules in chains.items()}
+            used = {rule.jumps_to for rules in kept.values() for rule in rules} | set(HOOKS[table])
+            tables[table] = {chain: rules for chain, rules in kept.items() if chain in used}
+        return Ruleset(self.version, tables, self.policies)
+
     def untraced(self, chain: str, from_client: bool) -> list[int]:
         """Numbers of the rules of table raw that match before tracing is on."""
         numbers = []
@@ -91,9 +111,8 @@ class Generator:
                 tables[name] = self.table(name, sparse=name not in others)
                 for hook in HOOKS[name]:
                     policies[name, hook] = "DROP" if name in ("filter", "security") and rng.random() < 0.25 else "ACCEPT"
-        clients = "10.9.0.0/16" if self.version == 4 else "fd09::/64"
         for hook in HOOKS["raw"]:
-            tables["raw"][hook][:0] = [Rule(f"{flag} {clients}", "-j TRACE", keep=True) for flag in ("-s", "-d")]
+            tables["raw"][hook][:0] = trace_rules(self.version)
         return Ruleset(self.version, tables, policies)
 
     def table(self, table: str, sparse: bool) -> dict[str, list[Rule]]:
@@ -247,6 +266,12 @@ class Generator:
         if hooks == {"PREROUTING"} and table in ("raw", "mangle"):
             found += ["-m rpfilter"]
         return found
+
+
+def trace_rules(version: int) -> list[Rule]:
+    """Turn the kernel's tracing on for the packets from and to clients. They come first in table raw."""
+    clients = "10.9.0.0/16" if version == 4 else "fd09::/64"
+    return [Rule(f"{flag} {clients}", "-j TRACE", keep=True) for flag in ("-s", "-d")]
 
 
 def verdict_of(rule: Rule) -> str:
