@@ -236,6 +236,31 @@ TEST(Bounds, TheOldestGoesFirstAndIsCounted) {
   EXPECT_EQ(timeline.take().size(), 25U);  // none is lost: they are only reported early
 }
 
+TEST(Bounds, PacketsThatWereReportedAreLetGoOfBeforeConnections) {
+  TimelineSettings settings;
+  settings.max_steps = 8;
+  Timeline timeline(settings);
+  const auto feed = [&](const Events& events) {
+    for (const Observation& o : events) timeline.add(o);
+  };
+  feed({accepted(syn(), 0, Hook::input), accepted(syn_ack().to("eth0"), 9, Hook::output),
+        accepted(ack(), 400, Hook::input)});
+  timeline.advance(start_ns + s);
+  ASSERT_EQ(timeline.take().size(), 1U);
+  for (std::uint16_t i = 0; i < 9; ++i)
+    feed({accepted(tcp({"10.0.0.9", static_cast<std::uint16_t>(2000 + i)}, server, tcp_syn, i).from("eth0"),
+                   1'000'000 + i, Hook::input)});
+  timeline.advance(start_ns + 2 * s);
+  EXPECT_EQ(timeline.take().size(), timeline.evicted());
+  feed({accepted(tcp(client, server, tcp_rst, isn + 1).from("eth0"), 2'000'000, Hook::input)});
+  timeline.finish();
+  const auto traces = timeline.take();
+  ASSERT_FALSE(traces.empty());
+  EXPECT_TRUE(traces[0].again);  // it is still known to have been established
+  EXPECT_TRUE(traces[0].progress.established);
+  EXPECT_EQ(traces[0].packets.size(), 1U);
+}
+
 TEST(Bounds, PacketsOfOneConnection) {
   TimelineSettings settings;
   settings.max_packets = 5;

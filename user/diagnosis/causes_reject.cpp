@@ -89,7 +89,7 @@ std::optional<Candidate> rejected_by_rule(const Story& story) {
   set_outcome(candidate, story, packet, with);
   blame(candidate, story, packet, with);
   if (answer->answer_packet)
-    candidate.cause.evidence.push_back("its " + with + " left as packet " +
+    candidate.cause.evidence.push_back("the answer, " + with + ", is packet " +
                                        std::to_string(*answer->answer_packet));
   if (story.is_connecting() && concerns_client(packet)) add_unreached_listener(candidate, story, packet);
   return candidate;

@@ -110,7 +110,8 @@ void ConnectionTable::learn(TrackedConnection& connection, const Observation& o)
   }
   remember(connection.namespaces, o.netns.inode);
   connection.last_ns = std::max(connection.last_ns, o.ts_ns);
-  by_age_.splice(by_age_.end(), by_age_, connection.by_age);
+  by_age_.splice(by_age_.end(), connection.stripped ? stripped_ : by_age_, connection.by_age);
+  connection.stripped = false;
 }
 
 TrackedPacket* ConnectionTable::append(TrackedConnection& connection, TrackedPacket packet) {
@@ -139,6 +140,8 @@ void ConnectionTable::after_change(TrackedConnection& connection, std::size_t po
 void ConnectionTable::forget_packets(TrackedConnection& connection) {
   for (std::size_t i = 0; i < connection.packets.size(); ++i) before_change(connection, i);
   connection.packets = {};
+  if (!connection.stripped) stripped_.splice(stripped_.end(), by_age_, connection.by_age);
+  connection.stripped = true;
 }
 
 void ConnectionTable::erase_from_tuple(const TrackedConnection& connection) {
@@ -156,7 +159,7 @@ void ConnectionTable::forget(std::uint64_t id) {
   TrackedConnection& connection = *found->second;
   forget_packets(connection);
   erase_from_tuple(connection);
-  by_age_.erase(connection.by_age);
+  stripped_.erase(connection.by_age);
   connections_.erase(found);
 }
 
@@ -165,12 +168,14 @@ TrackedConnection* ConnectionTable::find(std::uint64_t id) {
   return found == connections_.end() ? nullptr : found->second.get();
 }
 
-TrackedConnection* ConnectionTable::oldest() {
-  return by_age_.empty() ? nullptr : connections_.at(by_age_.front()).get();
+TrackedConnection* ConnectionTable::one_too_many() {
+  if (connections_.size() <= settings_.max_connections) return nullptr;
+  return connections_.at(stripped_.empty() ? by_age_.front() : stripped_.front()).get();
 }
 
-bool ConnectionTable::is_full() const {
-  return connections_.size() > settings_.max_connections || steps_ > settings_.max_steps;
+TrackedConnection* ConnectionTable::too_long() {
+  if (steps_ <= settings_.max_steps || by_age_.empty()) return nullptr;
+  return connections_.at(by_age_.front()).get();
 }
 
 std::vector<std::uint64_t> ConnectionTable::ids() const {

@@ -45,9 +45,11 @@ class ConnectionTable {
   void forget_packets(TrackedConnection& connection);
   void forget(std::uint64_t id);
   [[nodiscard]] TrackedConnection* find(std::uint64_t id);
-  // The one that was silent for longest; nullptr if there is none.
-  [[nodiscard]] TrackedConnection* oldest();
-  [[nodiscard]] bool is_full() const;
+  // The connection to let go of if there are too many; nullptr if there aren't. Those whose packets
+  // are gone come first, then those that were silent for longest.
+  [[nodiscard]] TrackedConnection* one_too_many();
+  // The connection to let go of the packets of if there are too many steps; nullptr if there aren't.
+  [[nodiscard]] TrackedConnection* too_long();
   [[nodiscard]] std::size_t size() const { return connections_.size(); }
   [[nodiscard]] std::vector<std::uint64_t> ids() const;  // ascending
 
@@ -59,7 +61,8 @@ class ConnectionTable {
   TimelineSettings settings_;
   std::unordered_map<std::uint64_t, std::unique_ptr<TrackedConnection>> connections_;
   std::unordered_map<Tuple, std::vector<std::uint64_t>, TupleHash> by_tuple_;  // oldest first
-  std::list<std::uint64_t> by_age_;                                            // silent for longest first
+  std::list<std::uint64_t> by_age_;    // silent for longest first; those with packets
+  std::list<std::uint64_t> stripped_;  // likewise; those without
   PacketIndex packets_;
   std::size_t steps_ = 0;
   std::uint64_t last_id_ = 0;

@@ -30,6 +30,7 @@ struct Timeline::State {
   void look_at(TrackedConnection& connection, std::int64_t now_ns);
   void report(TrackedConnection& connection, bool final);
   void make_room();
+  void report_early(TrackedConnection& connection);
 
   TimelineSettings settings;
   ReorderBuffer arrived;
@@ -185,14 +186,23 @@ void Timeline::State::report(TrackedConnection& connection, bool final) {
 }
 
 void Timeline::State::make_room() {
-  while (table.is_full()) {
-    TrackedConnection& connection = *table.oldest();
-    if (!connection.reported || is_news(connection)) {
-      report(connection, false);
-      ++evicted;
-    }
-    table.forget(connection.id);
+  while (TrackedConnection* connection = table.too_long()) {
+    report_early(*connection);
+    table.forget_packets(*connection);
+    connection->reported_packets = 0;
   }
+  while (TrackedConnection* connection = table.one_too_many()) {
+    report_early(*connection);
+    table.forget(connection->id);
+  }
+}
+
+void Timeline::State::report_early(TrackedConnection& connection) {
+  const bool has_new_packets = connection.packets.size() > connection.reported_packets;
+  const bool is_early = !connection.reported || is_news(connection);
+  if (!is_early && (connection.final_reported || !has_new_packets)) return;
+  if (is_early) ++evicted;
+  report(connection, false);
 }
 
 }  // namespace pathtrace

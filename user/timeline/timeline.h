@@ -97,12 +97,14 @@ struct TimelineSettings {
   // UDP and ICMP have no end: a packet after this much silence starts another connection.
   std::int64_t datagram_idle_ns = 30'000'000'000;
   // Bounds of what is remembered. Beyond them the connections that were silent for longest are reported as
-  // far as they are known, if they weren't, and forgotten; evicted() counts them.
+  // far as they are known, if they weren't (evicted() counts those), and their packets or they are forgotten.
   std::size_t max_connections = 200'000;
-  std::size_t max_steps = 400'000;  // of all packets together; a step takes about 1 KiB
+  std::size_t max_steps = 200'000;  // of all packets together; a step takes about 700 bytes
   std::size_t max_packets = 4'096;  // of one connection
-  // Events of several CPUs arrive out of order by at most this much.
-  std::int64_t reorder_ns = 5'000'000;
+  // Events arrive out of order by at most this much: those of several CPUs, and a walk, which is
+  // reported when it ends, after everything that happened inside it. A walk takes microseconds, but
+  // its CPU may be a virtual one that is not running.
+  std::int64_t reorder_ns = 100'000'000;
 };
 
 class Timeline {

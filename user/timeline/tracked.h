@@ -85,6 +85,7 @@ struct TrackedConnection {
 
   std::int64_t scheduled_ns = 0;  // its entry in the queue of deadlines; 0 = none
   std::list<std::uint64_t>::iterator by_age;
+  bool stripped = false;  // its packets were let go since it was last active
 
   [[nodiscard]] bool is_tcp() const { return tuple.protocol == protocol_tcp; }
   [[nodiscard]] bool is_from_client(const pt_flow& flow) const { return source_of(flow) == client; }
