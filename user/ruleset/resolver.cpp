@@ -95,8 +95,8 @@ bool table_exists(Family family, const std::string& name) {
 }
 
 // Whether reading a ruleset again may show what the kept readings don't: it has changed since
-// the last one. Rulesets that change faster than they can be read get a rest of twice the
-// time that takes.
+// the last one. A change that fell into the last reading tells that they change faster than
+// they can be read: then they get a rest of twice the time that takes.
 bool worth_reading(const Kept<nft::Ruleset>& kept, const pt_generation& now) {
   const std::uint64_t time = monotonic_ns();
   if (kept.failed_ns != 0 && time - kept.failed_ns < kRetryAfterNs) return false;
@@ -104,7 +104,7 @@ bool worth_reading(const Kept<nft::Ruleset>& kept, const pt_generation& now) {
   const ReadTime& last = kept.readings.front().when;
   if (uncounted(now)) return time - last.end_ns > kRetryAfterNs;
   if (last.number == now.number && now.changed_ns != kChanging) return false;
-  return time - last.end_ns > 2 * (last.end_ns - last.begin_ns);
+  return last.number || time - last.end_ns > 2 * (last.end_ns - last.begin_ns);
 }
 
 template <typename Map>
