@@ -13,7 +13,7 @@ TRACEPOINT(kfree_skb, kfree_skb_reason, struct sk_buff *skb, void *location, __u
 
 	if (!wanted)
 		return 0;
-	renew_interest(&t, netns);
+	renew_interest(tuple_hash(&t, netns), PACKETS_AFTER_DROP);
 	event = begin_event(PT_EVENT_DROP, sizeof(*event));
 	if (!event)
 		return 0;

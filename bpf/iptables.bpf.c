@@ -78,22 +78,6 @@ struct {
 	__type(value, struct pt_generation);
 } legacy_generations __weak SEC(".maps");
 
-/* Walks of packets that a task sends can be preempted before bottom halves are off or after they are
- * on again, and end on another CPU. Where such a walk's frame is, by task. */
-struct frame_place {
-	__u32 cpu;
-	__u32 slot;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__type(key, __u64); /* struct task_struct * */
-	__type(value, struct frame_place);
-} sending_tasks __weak SEC(".maps");
-
-__u32 sending_walks __weak = 0; /* entries of sending_tasks: spares others the lookup */
-
 /* A frame this old was left without its exit (the program was skipped): no walk takes a second. */
 #define STALE_NS 1000000000ull
 
@@ -200,8 +184,8 @@ struct copy_blocks {
 	__u64 percpu_offset;
 	__u32 base;
 	__u32 entries;
-	__u32 slot;
 	__u32 failed;
+	__u32 pad;
 };
 
 static __always_inline __u32 block_bytes(__u32 entries, __u32 block)
@@ -213,17 +197,22 @@ static __always_inline __u32 block_bytes(__u32 entries, __u32 block)
 	return left * sizeof(struct xt_counters);
 }
 
+static __always_inline int copy_counters(__u32 index, __u64 address, __u32 bytes)
+{
+	struct counter_block *to = bpf_map_lookup_elem(&snapshots, &index);
+
+	if (!to || bytes > sizeof(*to))
+		return -1;
+	return bpf_probe_read_kernel(to, bytes, (void *)address);
+}
+
 static __always_inline int copy_block_to(__u32 index, __u64 info, __u32 block, __u64 offset, __u32 entries)
 {
 	struct table_blocks *blocks = bpf_map_lookup_elem(&blocks_of_tables, &info);
-	struct counter_block *to = bpf_map_lookup_elem(&snapshots, &index);
-	__u32 bytes = block_bytes(entries, block);
 
-	if (!blocks || !to || block >= MAX_BLOCKS)
+	if (!blocks || block >= MAX_BLOCKS)
 		return -1;
-	if (bytes > sizeof(*to))
-		return -1;
-	return bpf_probe_read_kernel(to, bytes, (void *)(blocks->cookie[block] + offset));
+	return copy_counters(index, blocks->cookie[block] + offset, block_bytes(entries, block));
 }
 
 static long copy_block(__u32 block, void *context)
@@ -290,8 +279,13 @@ static __always_inline int take_snapshot(struct cpu_context *cpu, struct legacy_
 		bpf_loop(frame->entries, copy_entry, &w, 0);
 		return w.failed ? -1 : 0;
 	}
-	if (!find_blocks(frame, slot, layout))
+	struct table_blocks *blocks = find_blocks(frame, slot, layout);
+
+	if (!blocks)
 		return -1;
+	frame->first_cookie = blocks->cookie[0];
+	if (frame->entries <= PT_COUNTERS_PER_BLOCK)
+		return copy_counters(base, frame->first_cookie + percpu_offset(cpu), block_bytes(frame->entries, 0));
 	struct copy_blocks c = {
 		.info = frame->table_info,
 		.percpu_offset = percpu_offset(cpu),
@@ -364,6 +358,12 @@ static long compare_eight(__u32 i, void *context)
 	return 0;
 }
 
+static __always_inline void compare_copied(struct compare *c, __u32 block)
+{
+	c->block = block;
+	bpf_loop((block_bytes(c->entries, block) / sizeof(struct xt_counters) + 7) / 8, compare_eight, c, 0);
+}
+
 static long compare_block(__u32 block, void *context)
 {
 	struct compare *c = context;
@@ -372,8 +372,7 @@ static long compare_block(__u32 block, void *context)
 		c->doubt |= PT_DOUBT_READ_FAILED;
 		return 1;
 	}
-	c->block = block;
-	bpf_loop((block_bytes(c->entries, block) / sizeof(struct xt_counters) + 7) / 8, compare_eight, c, 0);
+	compare_copied(c, block);
 	return c->doubt != 0;
 }
 
@@ -408,7 +407,13 @@ static __always_inline void compare_counters(struct cpu_context *cpu, struct leg
 		bpf_loop(frame->entries, compare_entry, c, 0);
 	} else {
 		c->percpu_offset = percpu_offset(cpu);
-		bpf_loop(blocks_needed(frame->entries), compare_block, c, 0);
+		if (frame->entries > PT_COUNTERS_PER_BLOCK)
+			bpf_loop(blocks_needed(frame->entries), compare_block, c, 0);
+		else if (copy_counters(c->base + max_blocks, frame->first_cookie + c->percpu_offset,
+				       block_bytes(frame->entries, 0)))
+			c->doubt |= PT_DOUBT_READ_FAILED;
+		else
+			compare_copied(c, 0);
 	}
 }
 
@@ -455,6 +460,13 @@ static __always_inline int free_slot(struct cpu_context *cpu)
 	return -1;
 }
 
+static __always_inline void close_frame(struct cpu_context *cpu, struct legacy_frame *frame)
+{
+	frame->skb = 0;
+	__sync_fetch_and_add(&cpu->legacy_open, -1);
+	__sync_fetch_and_add(&open_walks, -1);
+}
+
 /* Frees frames whose exit was never seen; their walks are lost, and counted. */
 static __always_inline void free_stale(struct cpu_context *cpu)
 {
@@ -465,39 +477,10 @@ static __always_inline void free_stale(struct cpu_context *cpu)
 
 		if (!frame->skb || now - frame->start_ns < STALE_NS)
 			continue;
-		frame->skb = 0;
-		__sync_fetch_and_add(&cpu->legacy_open, -1);
 		if (!frame->silent)
 			count_lost(PT_EVENT_LEGACY_WALK);
+		close_frame(cpu, frame);
 	}
-}
-
-static __always_inline bool may_migrate(const struct nf_hook_state *state)
-{
-	__u8 hook = FIELD(state, hook);
-
-	return hook == NF_INET_LOCAL_OUT || hook == NF_INET_POST_ROUTING;
-}
-
-static __always_inline void remember_place(__u32 slot)
-{
-	__u64 task = bpf_get_current_task();
-	struct frame_place place = { .cpu = bpf_get_smp_processor_id(), .slot = slot };
-
-	/* a walk inside this task's walk has BH off and can't migrate: the outer one's place stays */
-	if (!bpf_map_update_elem(&sending_tasks, &task, &place, BPF_NOEXIST))
-		__sync_fetch_and_add(&sending_walks, 1);
-}
-
-static __always_inline void forget_place(__u32 slot)
-{
-	__u64 task = bpf_get_current_task();
-	struct frame_place *place = bpf_map_lookup_elem(&sending_tasks, &task);
-
-	if (!place || place->slot != slot)
-		return;
-	if (!bpf_map_delete_elem(&sending_tasks, &task))
-		__sync_fetch_and_add(&sending_walks, -1);
 }
 
 static __always_inline bool shares_table(struct cpu_context *cpu, int except, __u64 info)
@@ -513,16 +496,18 @@ static __always_inline void open_frame(struct cpu_context *cpu, struct legacy_fr
 				       const struct entry_layout *layout)
 {
 	struct xt_table_info *info = NULL;
+	__u32 size_number[2] = {}; /* the first two members of xt_table_info, since ever */
 
-	frame->task = bpf_get_current_task();
 	frame->table = (__u64)table;
 	frame->others = 0;
 	frame->doubt = 0;
 	frame->recseq = 0;
 	bpf_core_read(&info, sizeof(info), &table->private);
 	frame->table_info = (__u64)info;
-	frame->entries = BPF_CORE_READ(info, number);
-	frame->blob_size = BPF_CORE_READ(info, size);
+	bpf_core_read(&size_number, sizeof(size_number), &info->size);
+	frame->blob_size = size_number[0];
+	frame->entries = size_number[1];
+	/* after private: a table that is replaced in between shows at exit */
 	read_generation((__u64)table, &frame->generation);
 	bpf_probe_read_kernel(scratch->walk.table_name, sizeof(scratch->walk.table_name),
 			      (const void *)table + bpf_core_field_offset(struct xt_table, name));
@@ -541,34 +526,76 @@ static __always_inline void open_frame(struct cpu_context *cpu, struct legacy_fr
 		frame->doubt |= PT_DOUBT_READ_FAILED;
 }
 
+/* Before anything is written to its scratch: an interrupt may come that wants a frame too. */
+static __always_inline void claim_frame(struct cpu_context *cpu, struct legacy_frame *frame, struct sk_buff *skb,
+					bool silent)
+{
+	frame->skb = (__u64)skb;
+	frame->silent = silent;
+	frame->task = bpf_get_current_task();
+	frame->start_ns = bpf_ktime_get_ns();
+	__sync_fetch_and_add(&cpu->legacy_open, 1);
+	__sync_fetch_and_add(&open_walks, 1);
+}
+
+/* A free frame of this CPU, or -1. */
+static __always_inline int take_slot(struct cpu_context *cpu)
+{
+	int slot = free_slot(cpu);
+
+	if (slot >= 0)
+		return slot;
+	free_stale(cpu);
+	return free_slot(cpu);
+}
+
+/* Nobody asked for this packet; but its walk may fall into one that is being watched on this CPU, and
+ * must then be told from it. */
+static __always_inline int enter_silently(struct xt_table *table, struct sk_buff *skb,
+					  const struct entry_layout *layout)
+{
+	struct cpu_context *cpu;
+	struct legacy_scratch *scratch;
+	int slot;
+
+	if (!open_walks)
+		return 0;
+	cpu = this_context();
+	if (!cpu || !cpu->legacy_open)
+		return 0;
+	slot = free_slot(cpu); /* without one the outer walk sees that somebody was there, and doubts */
+	if (slot < 0 || slot >= PT_FRAMES)
+		return 0;
+	__u32 key = slot;
+
+	scratch = bpf_map_lookup_elem(&legacy_scratches, &key);
+	if (!scratch)
+		return 0;
+	claim_frame(cpu, &cpu->legacy[slot], skb, true);
+	open_frame(cpu, &cpu->legacy[slot], slot, table, scratch, layout);
+	return 0;
+}
+
 static __always_inline int legacy_enter(struct xt_table *table, struct sk_buff *skb,
 					const struct nf_hook_state *state, __u8 family,
 					const struct entry_layout *layout)
 {
-	struct tuple t = {};
-	int wanted = hook_wanted(skb, state, family, &t);
-	struct cpu_context *cpu = this_context();
 	struct legacy_scratch *scratch;
 	struct legacy_frame *frame;
-	int slot;
+	struct cpu_context *cpu;
+	int slot, wanted;
 
-	if (!cpu || (!wanted && !cpu->legacy_open))
-		return 0;
-	if (wanted && !is_interesting(&t, (__u64)skb,
-				      network_address(skb) + t.transport_offset,
-				      FIELD(state, net, ns.inum))) {
-		if (!cpu->legacy_open)
-			return 0;
-		wanted = NOT_WANTED;
-	}
-	slot = free_slot(cpu);
-	if (slot < 0) {
-		free_stale(cpu);
-		slot = free_slot(cpu);
-	}
+	if (!hook_worth_a_look(skb, state, family))
+		return enter_silently(table, skb, layout);
+	struct tuple t = {};
+
+	wanted = hook_wanted(skb, state, family, &t);
+	cpu = this_context();
+	if (!wanted || !cpu)
+		return enter_silently(table, skb, layout);
+	slot = take_slot(cpu);
 	if (slot < 0 || slot >= PT_FRAMES) {
-		if (wanted)
-			count_lost(PT_EVENT_LEGACY_WALK);
+		count_lost(PT_EVENT_LEGACY_WALK);
 		return 0;
 	}
 	__u32 key = slot;
@@ -577,18 +604,15 @@ static __always_inline int legacy_enter(struct xt_table *table, struct sk_buff *
 	if (!scratch)
 		return 0;
 	frame = &cpu->legacy[slot];
-	frame->silent = !wanted;
-	frame->start_ns = bpf_ktime_get_ns();
-	frame->skb = (__u64)skb;
-	__sync_fetch_and_add(&cpu->legacy_open, 1);
-	if (wanted) {
-		if (may_migrate(state))
-			remember_place(slot);
-		__builtin_memset(&scratch->walk, 0, sizeof(scratch->walk));
-		describe(&scratch->walk.e, skb, &t, wanted);
-		describe_hook(&scratch->walk.e, state);
-		describe_origin(&scratch->walk.e, cpu, skb);
+	claim_frame(cpu, frame, skb, false);
+	__builtin_memset(&scratch->walk, 0, sizeof(scratch->walk));
+	describe(&scratch->walk.e, skb, &t, wanted);
+	if (!is_interesting(tuple_hash(&t, FIELD(state, net, ns.inum)), &scratch->walk.e)) {
+		close_frame(cpu, frame);
+		return enter_silently(table, skb, layout);
 	}
+	describe_hook(&scratch->walk.e, state);
+	describe_origin(&scratch->walk.e, cpu, skb);
 	open_frame(cpu, frame, slot, table, scratch, layout);
 	return 0;
 }
@@ -615,13 +639,11 @@ static __always_inline void check_frame(struct cpu_context *cpu, struct legacy_f
 {
 	struct xt_table *table = (void *)frame->table;
 	struct xt_table_info *info = NULL;
-	struct pt_generation generation;
 	__u32 delta;
 
+	/* the same table_info can't have been freed and come back: the walk would show in xt_recseq */
 	bpf_core_read(&info, sizeof(info), &table->private);
-	read_generation(frame->table, &generation);
-	if ((__u64)info != frame->table_info || generation.number != frame->generation.number ||
-	    generation.changed_ns == ~0ull)
+	if ((__u64)info != frame->table_info)
 		frame->doubt |= PT_DOUBT_TABLE_REPLACED;
 	if (frame->doubt)
 		return;
@@ -659,6 +681,7 @@ static __always_inline void emit_walk(struct legacy_frame *frame, struct legacy_
 	struct pt_legacy_walk *walk = &scratch->walk;
 	__u32 size;
 
+	barrier_var(n_matched); /* or the compiler knows the bound, and the verifier doesn't */
 	if (n_matched > PT_MAX_MATCHED)
 		n_matched = PT_MAX_MATCHED;
 	size = sizeof(*walk) + n_matched * sizeof(struct pt_match);
@@ -674,57 +697,70 @@ static __always_inline void emit_walk(struct legacy_frame *frame, struct legacy_
 	walk->verdict = verdict;
 	walk->doubt = frame->doubt;
 	walk->n_matched = n_matched;
-	if (size > sizeof(*walk) + PT_MAX_MATCHED * sizeof(struct pt_match))
-		return;
 	if (bpf_ringbuf_output(&events, walk, size, 0))
 		count_lost(PT_EVENT_LEGACY_WALK);
 }
 
-/* A walk that began on another CPU: what this CPU's counters say is not about it, and what that CPU's
- * say may be about others too. It is reported without its rules. */
-static __always_inline int migrated_exit(__u64 skb, __u32 verdict)
-{
-	__u64 task = bpf_get_current_task();
-	struct frame_place *place = bpf_map_lookup_elem(&sending_tasks, &task);
-	struct legacy_scratch *scratch;
-	struct legacy_frame *frame;
-	struct cpu_context *cpu;
-	__u32 slot, cpu_id, zero = 0;
+struct search {
+	__u64 task;
+	__u64 skb;
+	__u32 verdict;
+	__u32 found;
+};
 
-	if (!place)
+/* Does this task's walk have its frame on that CPU? Then it is reported without its rules: what this
+ * CPU's counters say is not about it, and what that CPU's say may be about others too. */
+static long look_on_cpu(__u32 cpu_id, void *context)
+{
+	struct search *s = context;
+	__u32 zero = 0;
+	struct cpu_context *cpu = bpf_map_lookup_percpu_elem(&cpu_contexts, &zero, cpu_id);
+
+	if (!cpu || !cpu->legacy_open)
 		return 0;
-	slot = place->slot;
-	cpu_id = place->cpu;
-	cpu = bpf_map_lookup_percpu_elem(&cpu_contexts, &zero, cpu_id);
-	scratch = bpf_map_lookup_percpu_elem(&legacy_scratches, &slot, cpu_id);
-	if (!cpu || !scratch || slot >= PT_FRAMES)
-		return 0;
-	frame = &cpu->legacy[slot];
-	if (!frame->skb || (skb && frame->skb != skb) || frame->task != task)
-		return 0;
-	forget_place(slot);
-	frame->doubt |= PT_DOUBT_MIGRATED;
-	emit_walk(frame, scratch, 0, verdict);
-	frame->skb = 0;
-	__sync_fetch_and_add(&cpu->legacy_open, -1);
+	for (__u32 i = 0; i < PT_FRAMES; i++) {
+		struct legacy_frame *frame = &cpu->legacy[i];
+		__u32 slot = i;
+		struct legacy_scratch *scratch;
+
+		if (!frame->skb || frame->task != s->task || (s->skb && frame->skb != s->skb))
+			continue;
+		scratch = bpf_map_lookup_percpu_elem(&legacy_scratches, &slot, cpu_id);
+		frame->doubt |= PT_DOUBT_MIGRATED;
+		if (scratch && !frame->silent)
+			emit_walk(frame, scratch, 0, s->verdict);
+		close_frame(cpu, frame);
+		return 1;
+	}
+	return 0;
+}
+
+/* A task that sends can be preempted before bottom halves are off or after they are on again, and go
+ * on elsewhere. */
+static __always_inline int exit_elsewhere(__u64 skb, __u32 verdict)
+{
+	struct search s = { .task = bpf_get_current_task(), .skb = skb, .verdict = verdict };
+
+	bpf_loop(possible_cpus, look_on_cpu, &s, 0);
 	return 0;
 }
 
 /* skb 0: a kretprobe, which sees no arguments. */
-static __always_inline int legacy_exit(__u64 skb, __u32 verdict, const struct entry_layout *layout)
+static __always_inline int legacy_exit(__u64 skb, bool may_migrate, __u32 verdict, const struct entry_layout *layout)
 {
-	struct cpu_context *cpu = this_context();
 	struct legacy_scratch *scratch;
 	struct legacy_frame *frame;
+	struct cpu_context *cpu;
 	struct compare c = {};
 	int slot = -1;
 
-	if (!cpu || (!cpu->legacy_open && !sending_walks))
+	cpu = this_context();
+	if (!cpu)
 		return 0;
 	if (cpu->legacy_open)
 		slot = find_frame(cpu, skb);
 	if (slot < 0 || slot >= PT_FRAMES)
-		return sending_walks ? migrated_exit(skb, verdict) : 0;
+		return may_migrate ? exit_elsewhere(skb, verdict) : 0;
 	__u32 key = slot;
 
 	scratch = bpf_map_lookup_elem(&legacy_scratches, &key);
@@ -738,14 +774,18 @@ static __always_inline int legacy_exit(__u64 skb, __u32 verdict, const struct en
 	}
 	if (cpu->legacy_open > 1)
 		settle_with_others(cpu, frame, slot, c.n_matched);
-	if (!frame->silent) {
-		if (scratch->walk.e.hook == NF_INET_LOCAL_OUT || scratch->walk.e.hook == NF_INET_POST_ROUTING)
-			forget_place(slot);
+	if (!frame->silent)
 		emit_walk(frame, scratch, c.n_matched, verdict);
-	}
-	frame->skb = 0;
-	__sync_fetch_and_add(&cpu->legacy_open, -1);
+	close_frame(cpu, frame);
 	return 0;
+}
+
+/* Softirqs stay on their CPU; what a task sends may not. */
+static __always_inline bool may_migrate(const struct nf_hook_state *state)
+{
+	__u8 hook = FIELD(state, hook);
+
+	return hook == NF_INET_LOCAL_OUT || hook == NF_INET_POST_ROUTING;
 }
 
 ENTER(ipt_do_table, ipt_do_table_enter, void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
@@ -784,14 +824,14 @@ SEC("fexit/ipt_do_table")
 int BPF_PROG(ipt_do_table_exit, void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
 	     unsigned int verdict)
 {
-	return legacy_exit((__u64)skb, verdict, &ipt_layout);
+	return open_walks ? legacy_exit((__u64)skb, may_migrate(state), verdict, &ipt_layout) : 0;
 }
 
 SEC("fexit/ip6t_do_table")
 int BPF_PROG(ip6t_do_table_exit, void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
 	     unsigned int verdict)
 {
-	return legacy_exit((__u64)skb, verdict, &ip6t_layout);
+	return open_walks ? legacy_exit((__u64)skb, may_migrate(state), verdict, &ip6t_layout) : 0;
 }
 
 SEC("fentry/xt_replace_table")
@@ -809,13 +849,13 @@ int BPF_PROG(xt_replace_table_exit, struct xt_table *table)
 SEC("kretprobe/ipt_do_table")
 int BPF_KRETPROBE(ipt_do_table_exit_kprobe, unsigned int verdict)
 {
-	return legacy_exit(0, verdict, &ipt_layout);
+	return open_walks ? legacy_exit(0, true, verdict, &ipt_layout) : 0;
 }
 
 SEC("kretprobe/ip6t_do_table")
 int BPF_KRETPROBE(ip6t_do_table_exit_kprobe, unsigned int verdict)
 {
-	return legacy_exit(0, verdict, &ip6t_layout);
+	return open_walks ? legacy_exit(0, true, verdict, &ip6t_layout) : 0;
 }
 
 SEC("kprobe/xt_replace_table")

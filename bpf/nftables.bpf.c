@@ -72,37 +72,30 @@ static __always_inline int free_nft_slot(struct cpu_context *cpu, __u64 now)
 	return -1;
 }
 
-static __always_inline void begin_walk(struct cpu_context *cpu, struct nft_frame *frame, struct nft_scratch *scratch,
-				       struct sk_buff *skb, const struct record *r)
+/* A traversal's first record: is the packet wanted? Then the event begins. */
+static __always_inline bool begin_walk(struct cpu_context *cpu, struct nft_frame *frame, struct nft_scratch *scratch,
+				       struct sk_buff *skb, const struct nf_hook_state *state,
+				       const struct record *r, __u8 family)
 {
-	const struct nft_pktinfo *pkt = r->pkt;
-	const struct nf_hook_state *state = FIELD(pkt, state);
 	struct pt_nft_walk *walk = &scratch->walk;
-	struct tuple t = {};
-	__u8 pf = FIELD(state, pf);
-	__u8 family = pf == NFPROTO_IPV4 || pf == NFPROTO_IPV6 ? pf : 0;
-	int wanted = hook_wanted(skb, state, family, &t);
-	struct pt_generation *g;
 	/* a local of its own: BPF_CORE_READ would relocate struct record too */
 	const struct nft_base_chain *basechain = r->basechain;
+	struct pt_generation *g;
+	struct tuple t = {};
+	int wanted = hook_wanted(skb, state, family, &t);
 	__u32 netns;
 
-	frame->pkt = (__u64)r->pkt;
-	frame->skb = (__u64)skb;
-	frame->n_records = 0;
-	frame->matched = 0;
 	if (!wanted)
-		return;
-	netns = FIELD(state, net, ns.inum);
-	if (!is_interesting(&t, (__u64)skb, network_address(skb) + t.transport_offset, netns))
-		return;
-	frame->matched = 1;
-	frame->start_ns = bpf_ktime_get_ns();
+		return false;
 	__builtin_memset(walk, 0, sizeof(*walk));
 	describe(&walk->e, skb, &t, wanted);
+	if (!is_interesting(tuple_hash(&t, FIELD(state, net, ns.inum)), &walk->e))
+		return false;
+	netns = FIELD(state, net, ns.inum);
+	frame->n_records = 0;
 	describe_hook(&walk->e, state);
 	describe_origin(&walk->e, cpu, skb);
-	walk->e.ts_ns = frame->start_ns;
+	walk->e.ts_ns = bpf_ktime_get_ns();
 	walk->e.kind = PT_EVENT_NFT_WALK;
 	walk->table = BPF_CORE_READ(basechain, chain.table, handle);
 	walk->chain = BPF_CORE_READ(basechain, chain.handle);
@@ -110,6 +103,7 @@ static __always_inline void begin_walk(struct cpu_context *cpu, struct nft_frame
 	g = bpf_map_lookup_elem(&nft_generations, &netns);
 	if (g)
 		walk->generation = *g;
+	return true;
 }
 
 static __always_inline void add_record(struct nft_frame *frame, struct nft_scratch *scratch, const struct record *r,
@@ -144,69 +138,102 @@ static __always_inline void emit_nft_walk(struct nft_frame *frame, struct nft_sc
 	__u32 n = frame->n_records;
 	__u32 size;
 
+	barrier_var(n); /* or the compiler knows the bound, and the verifier doesn't */
 	if (n > PT_MAX_NFT_RECORDS)
 		n = PT_MAX_NFT_RECORDS;
 	size = sizeof(scratch->walk) + n * sizeof(struct pt_nft_record);
 	scratch->walk.n_records = n;
 	scratch->walk.e.size = size;
 	scratch->walk.end_ns = bpf_ktime_get_ns();
-	if (size > sizeof(*scratch))
-		return;
 	if (bpf_ringbuf_output(&events, scratch, size, 0))
 		count_lost(PT_EVENT_NFT_WALK);
 }
 
-static __always_inline int handle_record(const struct record *r)
+static __always_inline int first_record(struct cpu_context *cpu, const struct record *r, __s32 code)
 {
-	struct cpu_context *cpu = this_context();
 	const struct nft_pktinfo *pkt = r->pkt;
-	const struct nft_base_chain *basechain = r->basechain;
-	const struct nft_verdict *verdict = r->verdict;
+	const struct nf_hook_state *state = FIELD(pkt, state);
 	struct sk_buff *skb = FIELD(pkt, skb);
 	struct nft_scratch *scratch;
 	struct nft_frame *frame;
-	__s32 code;
+	bool last = ends_walk(r, code);
+	bool matched;
+	__u64 now;
+	__u8 family;
+	__u8 pf = FIELD(state, pf);
 	int slot;
 	__u32 key;
 
-	if (!cpu)
+	/* a stolen packet may be gone, it cannot be looked at */
+	if (r->type == PT_NFT_RULE && code >= 0 && (code & 0xff) == NF_STOLEN)
 		return 0;
-	code = r->type == PT_NFT_POLICY ? FIELD(basechain, policy) : (__s32)FIELD(verdict, code);
-	slot = find_nft_frame(cpu, r);
-	if (slot >= 0 && slot < PT_FRAMES && !cpu->nft[slot].matched) {
-		if (ends_walk(r, code))
-			cpu->nft[slot].pkt = 0;
+	/* inet chains run for both families, bridge and netdev ones for any packet */
+	family = pf == NFPROTO_IPV4 || pf == NFPROTO_IPV6 ? pf : skb_family(skb);
+	matched = family && hook_worth_a_look(skb, state, family);
+	if (!matched && last)
 		return 0;
-	}
-	if (slot < 0) {
-		/* the first record: a stolen packet may be gone, it cannot be looked at */
-		if (r->type == PT_NFT_RULE && (code & 0xff) == NF_STOLEN && code >= 0)
-			return 0;
-		slot = free_nft_slot(cpu, bpf_ktime_get_ns());
-		if (slot < 0 || slot >= PT_FRAMES) {
+	now = bpf_ktime_get_ns();
+	slot = free_nft_slot(cpu, now);
+	if (slot < 0 || slot >= PT_FRAMES) {
+		if (matched)
 			count_lost(PT_EVENT_NFT_WALK);
-			return 0;
-		}
-		key = slot;
-		scratch = bpf_map_lookup_elem(&nft_scratches, &key);
-		if (!scratch)
-			return 0;
-		begin_walk(cpu, &cpu->nft[slot], scratch, skb, r);
-	}
-	if (slot < 0 || slot >= PT_FRAMES)
 		return 0;
+	}
 	key = slot;
 	scratch = bpf_map_lookup_elem(&nft_scratches, &key);
 	if (!scratch)
 		return 0;
 	frame = &cpu->nft[slot];
-	if (frame->matched)
+	if (!frame->pkt)
+		cpu->nft_open++; /* else a stale one's place */
+	frame->pkt = (__u64)pkt; /* claimed, before an interrupt wants it */
+	frame->start_ns = now;
+	if (matched)
+		matched = begin_walk(cpu, frame, scratch, skb, state, r, family);
+	if (matched)
 		add_record(frame, scratch, r, code);
-	if (!ends_walk(r, code))
+	frame->matched = matched;
+	if (last) {
+		if (matched)
+			emit_nft_walk(frame, scratch);
+		frame->pkt = 0;
+		cpu->nft_open--;
+	}
+	return 0;
+}
+
+static __always_inline int handle_record(const struct record *r)
+{
+	struct cpu_context *cpu = this_context();
+	const struct nft_base_chain *basechain = r->basechain;
+	const struct nft_verdict *verdict = r->verdict;
+	struct nft_scratch *scratch;
+	struct nft_frame *frame;
+	__s32 code;
+	int slot = -1;
+	__u32 key;
+
+	if (!cpu)
 		return 0;
-	if (frame->matched)
-		emit_nft_walk(frame, scratch);
-	frame->pkt = 0;
+	code = r->type == PT_NFT_POLICY ? FIELD(basechain, policy) : (__s32)FIELD(verdict, code);
+	if (cpu->nft_open)
+		slot = find_nft_frame(cpu, r);
+	if (slot < 0 || slot >= PT_FRAMES)
+		return first_record(cpu, r, code);
+	frame = &cpu->nft[slot];
+	if (frame->matched) {
+		key = slot;
+		scratch = bpf_map_lookup_elem(&nft_scratches, &key);
+		if (!scratch)
+			return 0;
+		add_record(frame, scratch, r, code);
+		if (ends_walk(r, code))
+			emit_nft_walk(frame, scratch);
+	}
+	if (ends_walk(r, code)) {
+		frame->pkt = 0;
+		cpu->nft_open--;
+	}
 	return 0;
 }
 

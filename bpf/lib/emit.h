@@ -28,29 +28,31 @@ static __always_inline void emit_event(void *event)
 
 /* The namespace of a packet outside a hook: of its device, else of the socket it is for,
  * else of its route's device. */
-static __always_inline __u32 skb_netns(struct sk_buff *skb, const struct sock *sk)
+static __always_inline struct net *skb_net(struct sk_buff *skb, const struct sock *sk)
 {
 	struct net_device *dev = FIELD(skb, dev);
 
 	if (dev)
-		return FIELD(dev, nd_net.net, ns.inum);
+		return FIELD(dev, nd_net.net);
 	if (sk)
-		return FIELD(sk, __sk_common.skc_net.net, ns.inum);
+		return FIELD(sk, __sk_common.skc_net.net);
 	struct dst_entry *dst = (void *)(FIELD(skb, _skb_refdst) & ~1ul);
 
-	return BPF_CORE_READ(dst, dev, nd_net.net, ns.inum);
+	return BPF_CORE_READ(dst, dev, nd_net.net);
 }
 
 /* skb_wanted() for code that is not at a hook. */
 static __always_inline int packet_wanted(struct sk_buff *skb, const struct sock *sk, struct tuple *t, __u32 *netns)
 {
 	int wanted = skb_wanted(skb, 0, t);
+	struct net *net;
 
 	if (!wanted)
 		return NOT_WANTED;
 	if (filter.interface[0] && FIELD(skb, dev) && !device_is(FIELD(skb, dev)))
 		return NOT_WANTED;
-	*netns = skb_netns(skb, sk);
+	net = skb_net(skb, sk);
+	*netns = BPF_CORE_READ(net, ns.inum);
 	if (!netns_wanted(*netns))
 		return NOT_WANTED;
 	return wanted;

@@ -20,6 +20,9 @@ const volatile __u64 per_cpu_offset_table __weak = 0; /* address of __per_cpu_of
 /* Known once the x_tables module is loaded, which may be after this program. */
 __u64 xt_recseq_cookie __weak = 0; /* per-CPU address of xt_recseq, 0 = unknown */
 
+/* Legacy walks that are watched now, on all CPUs: what every other exit pays is a look at this. */
+__u32 open_walks __weak = 0;
+
 /* Walks of one CPU that can be open at the same time: a reject's answer inside the
  * walk that rejects, inside a process's walk that was interrupted, and one spare. */
 #define PT_FRAMES 4
@@ -33,25 +36,22 @@ struct legacy_frame {
 	__u64 start_ns;
 	__u64 table;
 	__u64 table_info;
+	__u64 first_cookie; /* of the table's first block of counters */
 	struct pt_generation generation;
 	__u32 recseq;
 	__u32 entries;
 	__u32 blob_size;
 	__u32 others; /* outermost walks of this CPU seen whole since */
 	__u16 doubt;
-	__u8 silent; /* of a packet that does not match: watched only to be subtracted */
-	__u8 reversed;
+	__u16 silent; /* of a packet that does not match: watched only to be subtracted */
 };
 
 /* One open traversal of an nftables base chain. */
 struct nft_frame {
 	__u64 pkt; /* struct nft_pktinfo *, on the kernel stack; 0 = free */
-	__u64 skb;
 	__u64 start_ns;
 	__u32 n_records;
-	__u8 reversed;
-	__u8 matched;
-	__u16 pad;
+	__u32 matched;
 };
 
 /* The packet that is being answered with a RST or ICMP error on this CPU. */

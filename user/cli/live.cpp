@@ -157,7 +157,7 @@ Result<void> LiveTrace::announce() {
   if (auto written = write(start); !written) return written;
   if (auto flushed = flush(); !flushed) return flushed;
   if (!options_.quiet) {
-    fmt::print(stderr, "{}\n", readiness_notice(start));
+    fmt::print(stderr, "{}", readiness_notice(start));
     for (const auto& line : tracer_->shortcomings()) fmt::print(stderr, "pathtrace: not available: {}\n", line);
   }
   if (options_.ready_fd) {
@@ -273,7 +273,7 @@ Result<void> LiveTrace::finish() {
   const EndRecord end{clock_ns(CLOCK_REALTIME), connections_, packets_, lost_reported_, stop_reason_};
   if (auto written = write(end); !written) return written;
   if (auto flushed = flush(); !flushed) return flushed;
-  if (!options_.quiet) fmt::print(stderr, "{}\n", closing_notice(end));
+  if (!options_.quiet) fmt::print(stderr, "{}", closing_notice(end));
   return {};
 }
 

@@ -294,8 +294,10 @@ Result<Tracer> Tracer::start(const TracerOptions& options) {
 
   Tracer tracer(std::move(state));
   tracer.attach_new();
+  // Tracepoints alone, which even a kernel without kprobes may allow, name no rule and no reset.
   const auto& progress = tracer.state_->progress;
-  if (std::none_of(progress.begin(), progress.end(), [](const ProbeProgress& p) { return p.attached; }))
+  if (std::none_of(progress.begin(), progress.end(),
+                   [](const ProbeProgress& p) { return p.attached && !p.probe->tracepoint; }))
     return Error{ExitStatus::unsupported,
                  fmt::format("this kernel refuses tracing programs ({}). `vmtest/demo` shows pathtrace on a kernel of its "
                              "own, in QEMU",
