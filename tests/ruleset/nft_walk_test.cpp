@@ -65,6 +65,7 @@ pt_nft_record policy(std::int32_t verdict) { return {0, 0, 0, verdict, PT_NFT_PO
 
 std::vector<std::pair<std::string, int>> places(const WalkObservation& out) {
   std::vector<std::pair<std::string, int>> result;
+  result.reserve(out.steps.size());
   for (const Step& step : out.steps) result.emplace_back(step.chain.value_or("?"), step.rule.value_or(0));
   return result;
 }
@@ -91,6 +92,16 @@ TEST(NftWalk, JumpReturnAndPolicy) {
   EXPECT_THAT(out.steps[3].path, IsEmpty());
   EXPECT_EQ(out.steps[4].kind, StepKind::policy);
   EXPECT_EQ(out.steps[4].verdict, Verdict::drop);
+}
+
+TEST(NftWalk, TheEndOfAChainAsOfLinux7) {
+  const Ruleset ruleset = sample();
+  const pt_nft_record end = on(0, NFT_CONTINUE);
+  const Event event(
+      {on(16, NFT_JUMP, 1), on(6, NFT_CONTINUE), end, on(17, NFT_CONTINUE), end, policy(kDrop)});
+  const WalkObservation out = observe(event.walk(), {&ruleset, {}});
+  EXPECT_THAT(places(out), ElementsAre(Place{"in", 2}, Place{"web", 1}, Place{"in", 3}, Place{"in", 0}));
+  EXPECT_THAT(out.steps[2].path, IsEmpty());
 }
 
 TEST(NftWalk, GotoAndExplicitReturn) {
