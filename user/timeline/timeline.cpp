@@ -14,6 +14,21 @@
 
 namespace pathtrace {
 
+namespace {
+
+constexpr std::uint32_t state_established = 1;  // TCP_ESTABLISHED
+
+// The first sign of an established connection's end.
+bool begins_end(const pt_flow& flow) {
+  return flow.protocol == protocol_tcp && (flow.tcp_flags & (tcp_fin | tcp_rst)) != 0;
+}
+
+bool begins_end(const SocketObservation& socket) {
+  return socket.what != SocketObservation::What::retransmit && socket.old_state == state_established;
+}
+
+}  // namespace
+
 // Everything happens in the order of the observations' own times: a deadline that falls before the
 // next observation is met before it. So neither the arrival order nor the moments at which advance()
 // is called change what is reported.
@@ -28,6 +43,7 @@ struct Timeline::State {
   void update(TrackedConnection& connection, std::int64_t ts_ns);
   void run_deadlines(std::int64_t now_ns);
   void look_at(TrackedConnection& connection, std::int64_t now_ns);
+  void report_established(TrackedConnection& connection);
   void report(TrackedConnection& connection, bool final);
   void make_room();
   void report_early(TrackedConnection& connection);
@@ -105,6 +121,7 @@ void Timeline::State::process(Observation o) {
 
 void Timeline::State::process_socket(const Observation& o, const SocketObservation& socket) {
   TrackedConnection& connection = table.of_socket(o, socket);
+  if (begins_end(socket)) report_established(connection);
   table.learn(connection, o);
   SocketFact fact;
   fact.ts_ns = o.ts_ns;
@@ -122,6 +139,7 @@ ConnectionTable::Found Timeline::State::place_packet(const Observation& o) {
   ConnectionTable::Found found = table.find_packet(o);
   if (found.connection != nullptr) return found;
   TrackedConnection& connection = table.of_new_packet(o);
+  if (begins_end(o.flow)) report_established(connection);
   TrackedPacket packet = begin_packet(o);
   packet.record.id = ++last_packet;
   if (table.append(connection, std::move(packet)) == nullptr) return {&connection, connection.packets.size()};
@@ -171,6 +189,11 @@ void Timeline::State::look_at(TrackedConnection& connection, std::int64_t now_ns
     report(connection, is_over(connection));
   }
   deadlines.set(connection, due_ns(connection, settings));
+}
+
+// However short it was: a connection that came about is reported when it did and again when it ended.
+void Timeline::State::report_established(TrackedConnection& connection) {
+  if (connection.phase == Phase::established && !connection.reported) report(connection, false);
 }
 
 void Timeline::State::report(TrackedConnection& connection, bool final) {
