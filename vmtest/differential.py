@@ -81,7 +81,7 @@ def report(options, total: judge.Verdict, title: str, began: float, shrink_first
         say(indented(line))
     if total.failures and options.shrink and shrink_first:
         say(indented(shrink_first()))
-    verdict = "FAIL" if total.failed(options.churn) else "ok"
+    verdict = "FAIL" if total.failed() else "ok"
     say(f"{verdict} {title} {total.summary()} ({time.monotonic() - began:.0f} s)")
     return "passed" if verdict == "ok" else "failed"
 

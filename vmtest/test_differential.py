@@ -132,6 +132,13 @@ class Comparison(unittest.TestCase):
         records.insert(4, "filter:u:rule:1")
         self.assertFalse(seen(ruleset, *records)[0].ambiguous)
 
+    def test_a_chain_gone_through_twice_is_compared_with_the_walk_that_agrees(self):
+        empty, full = (Walk("ip t", "b", steps) for steps in ([Step("b", POLICY, "accept")], [Step("b", 7, "accept")]))
+        unknown = Walk("ip None", "?", missing=["since removed"])
+        result = Result()
+        compare("x", [empty, full], [unknown, full], result)
+        self.assertEqual((result.rules, result.partial.total(), result.wrong, result.missing), (1, 1, [], []))
+
     def test_what_the_witness_never_saw_is_wrong(self):
         result = Result()
         compare("x", [], told(*self.right).legacy_walks(KEY), result)

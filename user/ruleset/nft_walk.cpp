@@ -49,8 +49,8 @@ Verdict verdict_word(std::int32_t raw) {
 bool ends_walk(const pt_nft_record& record) { return record.type == PT_NFT_POLICY || record.verdict >= 0; }
 
 // The end of a chain, where a packet goes back without a RETURN. nft_do_chain reports it with the
-// pointer behind the last rule: as type RETURN, but on 7.2 as a RULE that continues, which has no
-// handle (nft_rule_dp with is_last set; handles of rules begin at 1).
+// pointer behind the last rule: as type RETURN on 6.1, but on 6.12 and 7.2 as a RULE that continues,
+// which has no handle (nft_rule_dp with is_last set; handles of rules begin at 1).
 bool is_chain_end(const pt_nft_record& record) {
   if (record.verdict != NFT_CONTINUE && record.verdict != NFT_BREAK) return false;
   return record.type == PT_NFT_RETURN || (record.type == PT_NFT_RULE && record.rule == 0);

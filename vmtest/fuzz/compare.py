@@ -8,7 +8,6 @@ partial  pathtrace names no rule for a walk, and says why; explained if what the
 
 import collections
 import dataclasses
-import difflib
 
 from walks import Walk
 
@@ -47,24 +46,50 @@ def compare(name: str, witness: list[Walk], traced: list[Walk], result: Result) 
     for outward in (False, True):
         seen = [walk for walk in witness if walk.outward == outward]
         told = [walk for walk in traced if walk.outward == outward]
-        places = difflib.SequenceMatcher(None, [place(walk) for walk in seen], [place(walk) for walk in told], autojunk=False)
-        for kind, i1, i2, j1, j2 in places.get_opcodes():
-            if kind == "equal":
-                for i, j in zip(range(i1, i2), range(j1, j2)):
-                    compare_walk(name, seen[i], told[j], result)
-                continue
-            for walk in seen[i1:i2]:
+        for walk, answer in aligned(seen, told):
+            if walk and answer:
+                compare_walk(name, walk, answer, result)
+            elif walk:
                 result.missing.append(f"{name}: not told: {walk}")
-            for walk in told[j1:j2]:
-                if walk.missing and not walk.steps:
-                    result.partial.update(walk.missing)
-                    result.unexplained.append(f"{name}: told, but not seen: {walk}")
-                else:
-                    result.wrong.append(f"{name}: told, but not seen: {walk}")
+            elif answer.missing and not answer.steps:
+                result.partial.update(answer.missing)
+                result.unexplained.append(f"{name}: told, but not seen: {answer}")
+            else:
+                result.wrong.append(f"{name}: told, but not seen: {answer}")
 
 
-def place(walk: Walk) -> tuple[str, str]:
-    return walk.table, walk.base
+def aligned(seen: list[Walk], told: list[Walk]) -> list[tuple[Walk | None, Walk | None]]:
+    """Which walk of the one is which of the other, both in their order, so that as much as possible agrees.
+
+    A packet may go through a chain twice: while an nftables ruleset is replaced, the old base chains and the new ones are on the hook.
+    """
+    best: dict[tuple[int, int], tuple[int, int, int]] = {}  # score of the rest, and the step to take
+    for i in range(len(seen), -1, -1):
+        for j in range(len(told), -1, -1):
+            ways = [(0, 0, 0)]
+            if i < len(seen):
+                ways.append((best[i + 1, j][0], 1, 0))
+            if j < len(told):
+                ways.append((best[i, j + 1][0], 0, 1))
+            if i < len(seen) and j < len(told) and (score := likeness(seen[i], told[j])):
+                ways.append((best[i + 1, j + 1][0] + score, 1, 1))
+            best[i, j] = max(ways)
+    found, i, j = [], 0, 0
+    while i < len(seen) or j < len(told):
+        _, down, right = best[i, j]
+        if (down, right) == (0, 0):
+            down, right = int(i < len(seen)), int(i >= len(seen))
+        found.append((seen[i] if down else None, told[j] if right else None))
+        i, j = i + down, j + right
+    return found
+
+
+def likeness(seen: Walk, told: Walk) -> int:
+    if told.missing and not told.steps:  # may not know its table
+        return 2 if seen.table == told.table else 1 if told.table.endswith("None") else 0
+    if (seen.table, seen.base) != (told.table, told.base):
+        return 0
+    return 4 if seen.steps == told.steps else 2
 
 
 def compare_walk(name: str, seen: Walk, told: Walk, result: Result) -> None:

@@ -42,8 +42,8 @@ class Verdict:
         self.rulesets = len({case.note for case in played if case.number not in self.refused})
         self.loading = []
 
-    def failed(self, churn: bool) -> bool:
-        return bool(self.result.failed or self.loading or self.witness_lost or (self.result.unexplained and not churn))
+    def failed(self) -> bool:
+        return bool(self.result.failed or self.loading or self.witness_lost or self.result.unexplained)
 
     def summary(self) -> str:
         result = self.result
@@ -121,6 +121,8 @@ def judge_session(folder: Path, played: list[cases.Case], backend: str, churn: b
                 else:
                     seen, told = records.walks.get(key, []), output.nft_walks(key, None if churn else numbers, result.wrong)
                 compare(name, seen, told, result)
+        if churn:  # there every partial has its explanation
+            result.unexplained = []
         verdict.result.add(result)
         if result.wrong or result.missing or result.unexplained:
             verdict.failures[case.number] = result

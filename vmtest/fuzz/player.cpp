@@ -268,14 +268,15 @@ class Play {
       run(b, argv);
     }
     while (!churn_over) {
-      // Not all at once, so that a packet meets different ones.
+      // Not all at once, so that a packet meets different ones; and with pauses that let pathtrace
+      // read some of them in time.
       for (std::size_t i = 0; i < first.size() && i < second.size(); ++i) {
         first[i].put(second[i].entries());
-        sleep_ms(1);
+        sleep_ms(std::rand() % 50);
       }
       for (std::size_t i = 0; i < first.size() && i < second.size(); ++i) {
         second[i].put(first[i].entries());
-        sleep_ms(1);
+        sleep_ms(std::rand() % 50);
       }
     }
     std::_Exit(0);

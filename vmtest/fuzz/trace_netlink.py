@@ -12,7 +12,7 @@ from pathlib import Path
 from walks import POLICY, Step, Walk
 
 FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
-TYPE_POLICY, TYPE_RETURN, TYPE_RULE = 1, 2, 3
+TYPE_POLICY = 1  # else RETURN 2, RULE 3
 WORDS = {-1: "continue", -3: "jump", -4: "goto", -5: "return", 0: "drop", 1: "accept", 2: "stolen", 3: "queue"}
 
 
@@ -41,9 +41,9 @@ class Records:
             kind, code = int(kind), int(code)
             if kind == TYPE_POLICY:
                 walk.steps.append(Step(walk.base, POLICY, WORDS[int(policy)]))
-            elif kind == TYPE_RULE or code == -5:
+            elif handle != "0":
                 walk.steps.append(Step(chain, int(handle), WORDS[code if code < 0 else code & 0xFF]))
-            # else the end of a chain, which is no rule
+            # else the end of a chain, which is no rule: of type RETURN on 6.1, of type RULE on 6.12 and 7.2
 
 
 def key_of(header: bytes, is_client) -> tuple:
