@@ -390,8 +390,7 @@ TEST(Notices, Ready) {
   EXPECT_EQ(readiness_notice(start),
             "pathtrace: ready. Linux 6.1.0-50-cloud-amd64, iptables-legacy + nftables; tracing tcp,udp port "
             "80, all "
-            "network namespaces\n"
-            "pathtrace: without reject: who made a RST can't be told\n");
+            "network namespaces\n");
 }
 
 TEST(Notices, Closing) {

@@ -29,6 +29,7 @@
 #include "kernel/tracer.h"
 #include "ruleset/resolver.h"
 #include "ruleset/trace_witness.h"
+#include "socket/listener_cache.h"
 #include "socket/listeners.h"
 #include "support/fd.h"
 #include "timeline/timeline.h"
@@ -94,6 +95,7 @@ class LiveTrace {
   std::optional<Command> command_;
   Timeline timeline_;
   Facts facts_;
+  ListenerCache listeners_{find_listeners, [] { return clock_ns(CLOCK_MONOTONIC); }};
   std::int64_t started_ns_ = 0;
   std::int64_t lost_since_ns_ = 0;
   std::uint64_t connections_ = 0;
@@ -136,7 +138,7 @@ Result<void> LiveTrace::prepare() {
   started_ns_ = clock_ns(CLOCK_REALTIME);
   lost_since_ns_ = started_ns_;
   decoder_.emplace(host_names(*resolver_, witness_, tracer_->btf()), started_ns_ - clock_ns(CLOCK_MONOTONIC));
-  facts_.listeners = find_listeners;
+  facts_.listeners = [this](const std::string& protocol, std::uint16_t port) { return listeners_.get(protocol, port); };
   auto reader = EventReader::open(tracer_->events_fd(), [this](const pt_event& event) { on_event(event); });
   if (!reader) return reader.error();
   reader_ = std::move(*reader);
@@ -179,6 +181,8 @@ void LiveTrace::on_event(const pt_event& event) {
     witness_.add(reinterpret_cast<const pt_trace_log&>(event));
     return;
   }
+  if (event.kind == PT_EVENT_STACK_RESET && reinterpret_cast<const pt_stack_reset&>(event).sock == 0)
+    listeners_.prepare("tcp", event.flow.dport);
   if (auto observation = decoder_->decode(event)) timeline_.add(std::move(*observation));
 }
 

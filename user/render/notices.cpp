@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0
-#include <algorithm>
-
 #include "render/output.h"
 
 namespace pathtrace {
@@ -19,14 +17,8 @@ std::string counted(std::uint64_t count, const char* what) {
 }  // namespace
 
 std::string readiness_notice(const StartRecord& start) {
-  std::string out = "pathtrace: ready. Linux " + sanitise(start.kernel) + ", " + backends(start.backends) +
-                    "; tracing " + sanitise(start.filter) + "\n";
-  for (const auto& probe : start.probes) {
-    if (probe.state != ProbeState::unavailable) continue;
-    out += "pathtrace: without " + sanitise(probe.name) + ": " +
-           (probe.why ? sanitise(*probe.why) : "not offered by this kernel") + "\n";
-  }
-  return out;
+  return "pathtrace: ready. Linux " + sanitise(start.kernel) + ", " + backends(start.backends) + "; tracing " +
+         sanitise(start.filter) + "\n";
 }
 
 std::string closing_notice(const EndRecord& end) {

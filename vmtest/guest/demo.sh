@@ -2,6 +2,12 @@
 # The demo in the guest: a host with iptables rules and four services, of which one connection each is traced.
 . /test/lib.sh
 
+services() {
+    for address in 11 13 14; do
+        ip netns exec h traffic listen "10.1.0.$address" "$port" --background >/dev/null
+    done
+}
+
 # demo PORT PATHTRACE-ARGUMENT…
 demo() {
     port=$1
@@ -25,10 +31,8 @@ $ipt -A INPUT -p tcp --dport $port -j ACCEPT
 END
     )
     echo "$rules" | commands h || die 'rules'
-    for last in 11 13 14; do
-        ip netns exec h traffic listen "10.1.0.$last" "$port" --background >/dev/null
-    done
-    printf '\nOn the host h, 10.1.0.11, .13 and .14 have a listener on port %s, 10.1.0.12 has none. Its rules:\n' "$port"
+    printf '\nOn the host h nothing listens on port %s when the first connection comes, to 10.1.0.12; then services start on\n' "$port"
+    printf '10.1.0.11, .13 and .14. Its rules:\n'
     echo "$rules" | sed 's/^/    # /'
 
     printf '\n-- pathtrace -- (pathtrace %s)\n\n' "$*"
@@ -36,7 +40,8 @@ END
     traffic unignore pathtrace --ready-fd 9 "$@" 9>"$work/ready" &
     pathtrace=$!
     if [ "$(timeout 60 dd bs=64 count=1 if="$work/ready" 2>/dev/null | wc -c)" -gt 0 ]; then
-        for last in 11 12 13 14; do
+        for last in 12 11 13 14; do
+            [ $last != 11 ] || services
             printf '    connect 10.1.0.%s port %s: ' "$last" "$port"
             ip netns exec c traffic connect "10.1.0.$last" "$port" --timeout 2500 --send 100
         done >"$work/client"
