@@ -14,13 +14,13 @@ namespace pathtrace {
 namespace {
 
 using namespace stream;  // NOLINT(google-build-using-namespace)
-using ::testing::Contains;
 using ::testing::HasSubstr;
 
 std::vector<PacketOutcome> outcomes(const Events& events) {
   ConnectionTrace trace = only(events);
   diagnose(trace, {});
   std::vector<PacketOutcome> all;
+  all.reserve(trace.packets.size());
   for (const Packet& packet : trace.packets) all.push_back(packet.outcome);
   return all;
 }

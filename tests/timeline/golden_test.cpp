@@ -24,6 +24,7 @@ std::string line(const Step& step) {
 
 std::vector<std::string> lines(const Packet& packet) {
   std::vector<std::string> all;
+  all.reserve(packet.steps.size());
   for (const Step& step : packet.steps) all.push_back(line(step));
   return all;
 }

@@ -13,6 +13,7 @@ using ::testing::ElementsAre;
 
 std::vector<StepKind> kinds(const Packet& packet) {
   std::vector<StepKind> all;
+  all.reserve(packet.steps.size());
   for (const Step& step : packet.steps) all.push_back(step.kind);
   return all;
 }

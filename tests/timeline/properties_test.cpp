@@ -29,6 +29,7 @@ struct Digest {
 
 std::vector<Digest> digest(const std::vector<ConnectionTrace>& traces) {
   std::vector<Digest> all;
+  all.reserve(traces.size());
   for (const ConnectionTrace& t : traces)
     all.push_back({t.connection.id, t.connection.client, t.packets, t.new_packets_from, t.sockets.size(),
                    t.answers.size(), t.drops.size(), t.listeners.size(), t.final, t.again, t.last_ns});
@@ -50,7 +51,7 @@ Events busy_host() {
   Events all;
   for (unsigned i = 0; i < 60; ++i) {
     const At peer{"10.0.1." + std::to_string(1 + i), static_cast<std::uint16_t>(30'000 + i)};
-    const std::int64_t t = i * 900;
+    const std::int64_t t = i * 900LL;
     const Skb s = tcp(peer, server, tcp_syn, isn + i * 1000).from("eth0");
     all.push_back(accepted(s, t, Hook::prerouting));
     if (i % 3 == 0) {
@@ -151,9 +152,9 @@ class Random {
     o.flow.tcp_flags = static_cast<std::uint8_t>(below(32));
     o.flow.seq = below(3) * 0x60000000;
     o.flow.ack_seq = below(3) * 0x60000000 + 1;
-    o.skb = below(4) * 64;
-    o.head = below(4) * 4096;
-    o.parent = below(6) == 0 ? below(4) * 64 : 0;
+    o.skb = below(4) * 64ULL;
+    o.head = below(4) * 4096ULL;
+    o.parent = below(6) == 0 ? below(4) * 64ULL : 0;
     o.netns.inode = below(3);
     o.icmp_error = below(10) == 0;
     o.reversed = below(5) == 0;
@@ -226,7 +227,7 @@ TEST(Properties, AHundredThousandConnections) {
         "10." + std::to_string(i >> 16) + "." + std::to_string(i >> 8 & 255) + "." + std::to_string(i & 255),
         static_cast<std::uint16_t>(1024 + i % 60'000)};
     const std::int64_t t = i * 600LL;  // 100,000 a minute
-    const Skb s = tcp(peer, server, tcp_syn, i * 7).from("eth0").at(0xffff888000000000 + i % 512 * 64);
+    const Skb s = tcp(peer, server, tcp_syn, i * 7).from("eth0").at(0xffff888000000000 + i % 512 * 64ULL);
     timeline.add(walk(s, t, Hook::input, {rule("INPUT", 1, Verdict::jump), rule("web", 1, Verdict::reject)}));
     timeline.add(rejected(s, t + 2, "tcp-reset"));
     timeline.add(accepted(rst_to(s, Origin::reject).to("eth0"), t + 4, Hook::output));

@@ -230,7 +230,7 @@ TEST(Bounds, TheOldestGoesFirstAndIsCounted) {
   for (std::uint16_t i = 0; i < 25; ++i)
     timeline.add(
         accepted(tcp({"10.0.0.9", static_cast<std::uint16_t>(2000 + i)}, server, tcp_syn, i).from("eth0"),
-                 i * 10, Hook::input));
+                 i * 10LL, Hook::input));
   timeline.finish();
   EXPECT_EQ(timeline.evicted(), 15U);
   EXPECT_EQ(timeline.take().size(), 25U);  // none is lost: they are only reported early
