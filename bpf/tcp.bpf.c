@@ -90,8 +90,9 @@ TRACEPOINT(inet_sock_set_state, sock_set_state, struct sock *sk, int old_state, 
 {
 	struct pt_sock_event *event;
 
-	/* at SYN_SENT the source port is not chosen yet; listeners are asked for by sock_diag */
-	if (new_state == TCP_LISTEN || old_state == TCP_LISTEN || new_state == TCP_SYN_SENT ||
+	/* at SYN_SENT the source port is not chosen yet. That a socket begins to listen matters: it was not there
+	 * for the packets before. */
+	if (old_state == TCP_LISTEN || new_state == TCP_SYN_SENT ||
 	    FIELD(sk, sk_protocol) != IPPROTO_TCP)
 		return 0;
 	event = begin_sock_event(sk, PT_EVENT_TCP_STATE);

@@ -25,7 +25,7 @@ TEST_F(ListenerCacheTest, AServiceStartedAfterTheEventIsNotInTheAnswer) {
   cache.prepare("tcp", 80);
   listening.push_back({.address = "0.0.0.0", .port = 80});
   now += 150 * ms;
-  EXPECT_TRUE(cache.get("tcp", 80)->empty());
+  EXPECT_TRUE(cache.get("tcp", 80, now)->empty());
   EXPECT_EQ(asked, 1);
 }
 
@@ -33,7 +33,15 @@ TEST_F(ListenerCacheTest, AnOldAnswerIsNotUsed) {
   cache.prepare("tcp", 80);
   now += 501 * ms;
   listening.push_back({.address = "0.0.0.0", .port = 80});
-  EXPECT_EQ(cache.get("tcp", 80)->size(), 1U);
+  EXPECT_EQ(cache.get("tcp", 80, now)->size(), 1U);
+}
+
+TEST_F(ListenerCacheTest, WhatBeganToListenLaterWasNotThere) {
+  listening = {{.address = "0.0.0.0", .port = 80, .netns = {1, {}}}, {.address = "10.0.0.1", .port = 80, .netns = {1, {}}}};
+  cache.began(1, "10.0.0.1", 80, 2000);
+  cache.began(2, "0.0.0.0", 80, 2000);  // in another namespace
+  EXPECT_EQ(cache.get("tcp", 80, 1999)->size(), 1U);
+  EXPECT_EQ(cache.get("tcp", 80, 2000)->size(), 2U);
 }
 
 TEST_F(ListenerCacheTest, EachPortIsAskedForItself) {

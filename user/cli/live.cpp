@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "cli/live.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/signalfd.h>
 #include <sys/utsname.h>
@@ -50,6 +52,12 @@ std::int64_t clock_ns(clockid_t clock) {
   return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
 }
 
+std::string address_text(const std::uint8_t* address, int family) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  inet_ntop(family, address, text.data(), text.size());
+  return text.data();
+}
+
 Fd block_signals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -96,6 +104,7 @@ class LiveTrace {
   Timeline timeline_;
   Facts facts_;
   ListenerCache listeners_{find_listeners, [] { return clock_ns(CLOCK_MONOTONIC); }};
+  std::int64_t as_of_ns_ = 0;  // of the connection that is being diagnosed
   std::int64_t started_ns_ = 0;
   std::int64_t lost_since_ns_ = 0;
   std::uint64_t connections_ = 0;
@@ -138,7 +147,7 @@ Result<void> LiveTrace::prepare() {
   started_ns_ = clock_ns(CLOCK_REALTIME);
   lost_since_ns_ = started_ns_;
   decoder_.emplace(host_names(*resolver_, witness_, tracer_->btf()), started_ns_ - clock_ns(CLOCK_MONOTONIC));
-  facts_.listeners = [this](const std::string& protocol, std::uint16_t port) { return listeners_.get(protocol, port); };
+  facts_.listeners = [this](const std::string& protocol, std::uint16_t port) { return listeners_.get(protocol, port, as_of_ns_); };
   auto reader = EventReader::open(tracer_->events_fd(), [this](const pt_event& event) { on_event(event); });
   if (!reader) return reader.error();
   reader_ = std::move(*reader);
@@ -183,6 +192,11 @@ void LiveTrace::on_event(const pt_event& event) {
   }
   if (event.kind == PT_EVENT_STACK_RESET && reinterpret_cast<const pt_stack_reset&>(event).sock == 0)
     listeners_.prepare("tcp", event.flow.dport);
+  if (event.kind == PT_EVENT_TCP_STATE && reinterpret_cast<const pt_sock_event&>(event).new_state == TCP_LISTEN) {
+    if (const auto o = decoder_->decode(event))
+      listeners_.began(event.netns, address_text(event.flow.saddr, event.flow.family), event.flow.sport, o->ts_ns);
+    return;
+  }
   if (auto observation = decoder_->decode(event)) timeline_.add(std::move(*observation));
 }
 
@@ -195,6 +209,7 @@ void LiveTrace::watch_for_new_modules() {
 Result<void> LiveTrace::report() {
   for (auto& trace : timeline_.take()) {
     if (enough() && !trace.again) continue;
+    as_of_ns_ = trace.connection.started_ns;
     diagnose(trace, facts_);
     for (std::size_t i = trace.new_packets_from; i < trace.packets.size(); ++i) {
       ++packets_;

@@ -32,11 +32,22 @@ void ListenerCache::prepare(const std::string& protocol, std::uint16_t port) {
   ask(key);
 }
 
-ListenerCache::Answer ListenerCache::get(const std::string& protocol, std::uint16_t port) {
+void ListenerCache::began(std::uint32_t netns, const std::string& address, std::uint16_t port, std::int64_t ts_ns) {
+  if (began_.size() >= most_known) began_.clear();
+  began_[{netns, address, port}] = ts_ns;
+}
+
+ListenerCache::Answer ListenerCache::get(const std::string& protocol, std::uint16_t port, std::int64_t as_of_ns) {
   const Key key{protocol, port};
   const auto known = known_.find(key);
-  if (known != known_.end() && clock_() - known->second.asked_ns < usable_ns) return known->second.answer;
-  return ask(key).answer;
+  const bool usable = known != known_.end() && clock_() - known->second.asked_ns < usable_ns;
+  Answer answer = usable ? known->second.answer : ask(key).answer;
+  if (answer)
+    std::erase_if(*answer, [&](const Listener& listener) {
+      const auto since = began_.find({listener.netns.inode, listener.address, listener.port});
+      return since != began_.end() && since->second > as_of_ns;
+    });
+  return answer;
 }
 
 }  // namespace pathtrace
