@@ -40,7 +40,7 @@ TEST(Established, AndClosedInOrder) {
                            Hook::input),
                   accepted(tcp(server, client, tcp_fin | tcp_ack, server_isn + 1, isn + 2).to("eth0"), 950,
                            Hook::output)});
-  const Connection c = diagnosed(events);
+  const Connection c = last_diagnosis(events);
   EXPECT_EQ(c.outcome, ConnectionOutcome::closed);
   EXPECT_EQ(c.cause.kind, CauseKind::established);
 }
@@ -223,7 +223,7 @@ TEST(Reset, WithoutAReasonTheKernelsBefore610LeaveItOpen) {
 TEST(Reset, ByTheRemoteEnd) {
   Events events = handshake();
   append(events, {accepted(tcp(client, server, tcp_rst, isn + 1).from("eth0"), 900, Hook::input)});
-  const Connection c = diagnosed(events);
+  const Connection c = last_diagnosis(events);
   EXPECT_EQ(c.cause.kind, CauseKind::remote_reset);
   EXPECT_EQ(c.outcome, ConnectionOutcome::reset);
 }

@@ -101,6 +101,23 @@ TEST_F(Reporting, DataDoesNotPutOffTheReportOfTheHandshake) {
   EXPECT_EQ(at(52).size(), 1U);
 }
 
+TEST_F(Reporting, AShortConnectionTwiceToo) {
+  feed({accepted(syn(), 0, Hook::input), accepted(syn_ack().to("eth0"), 9, Hook::output),
+        accepted(ack(), 400, Hook::input),
+        accepted(tcp(client, server, tcp_fin | tcp_ack, isn + 1, server_isn + 1).from("eth0"), 500,
+                 Hook::input),
+        accepted(tcp(server, client, tcp_fin | tcp_ack, server_isn + 1, isn + 2).to("eth0"), 600,
+                 Hook::output)});
+  timeline.finish();
+  const auto traces = timeline.take();
+  ASSERT_EQ(traces.size(), 2U);
+  EXPECT_FALSE(traces[0].again);
+  EXPECT_EQ(traces[0].packets.size(), 3U);
+  EXPECT_TRUE(traces[1].again);
+  EXPECT_EQ(traces[1].new_packets_from, 3U);
+  EXPECT_EQ(traces[1].packets.size(), 5U);
+}
+
 TEST_F(Reporting, ADroppedFinDoesNotClose) {
   handshake();
   EXPECT_EQ(at(51).size(), 1U);
