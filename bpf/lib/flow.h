@@ -119,10 +119,8 @@ static __always_inline bool is_icmp_error(__u8 protocol, __u8 type)
 }
 
 /* The quoted packet of an ICMP error becomes the tuple. */
-static __noinline int read_quoted(struct tuple *t, __u64 quoted)
+static __always_inline int read_quoted(struct tuple *t, __u64 quoted)
 {
-	if (!t)
-		return -1;
 	if (t->family == AF_INET) {
 		struct ipv4_and_ports inner;
 
@@ -152,7 +150,7 @@ static __noinline int read_quoted(struct tuple *t, __u64 quoted)
 
 /* IPv6 extension headers before the transport header: hop-by-hop, routing, destination
  * options, fragment. At most eight. */
-static __noinline int skip_extensions(struct tuple *t, __u64 network)
+static __always_inline int skip_extensions(struct tuple *t, __u64 network)
 {
 	__u32 offset = 40;
 	struct {
@@ -160,8 +158,6 @@ static __noinline int skip_extensions(struct tuple *t, __u64 network)
 		__be16 rest;
 	} ext;
 
-	if (!t)
-		return -1;
 	for (int i = 0; i < 8; i++) {
 		__u8 kind = t->protocol;
 
@@ -240,6 +236,15 @@ static __always_inline int read_tuple(struct tuple *t, __u64 network, __u8 famil
 	return 0;
 }
 
+/* Reads the tuple at a network header and asks the filter. A global function: the verifier looks at it once
+ * and not again for every way that leads to it. */
+__weak __noinline int tuple_at(struct tuple *t, __u64 network, __u32 family)
+{
+	if (!t || read_tuple(t, network, family))
+		return NOT_WANTED;
+	return tuple_wanted(t);
+}
+
 static __always_inline __u8 skb_family(struct sk_buff *skb)
 {
 	__be16 protocol = FIELD(skb, protocol);
@@ -289,9 +294,7 @@ static __always_inline int skb_wanted(struct sk_buff *skb, __u8 family, struct t
 		family = skb_family(skb);
 	if (!family || (filter.family && family != filter.family))
 		return NOT_WANTED;
-	if (read_tuple(t, network_address(skb), family))
-		return NOT_WANTED;
-	return tuple_wanted(t);
+	return tuple_at(t, network_address(skb), family);
 }
 
 /* Can this packet's ports be wanted? Constants of the run decide what is compared. */

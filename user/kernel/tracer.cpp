@@ -119,6 +119,7 @@ struct Tracer::State {
   std::string trace_key_problem;
   MapGenerations generations;
   std::uint64_t per_cpu_offset_table = 0;
+  std::uint64_t xt_recseq = 0;
   std::string first_error;
   std::string first_log;
 
@@ -267,8 +268,10 @@ bool Tracer::State::is_attached(std::string_view name) const {
 void Tracer::State::after_attach() {
   generations.set_attached(is_attached("iptables changes"), is_attached("nftables changes"));
   if (!skeletons.empty() && skeletons.front()->bss->xt_recseq_cookie == 0 &&
-      (is_attached("iptables") || is_attached("ip6tables")))
-    skeletons.front()->bss->xt_recseq_cookie = symbol_addresses({"xt_recseq"})[0];
+      (is_attached("iptables") || is_attached("ip6tables"))) {
+    if (xt_recseq == 0) xt_recseq = symbol_addresses({"xt_recseq"})[0];
+    skeletons.front()->bss->xt_recseq_cookie = xt_recseq;
+  }
   if (options.trace_key && !trace_key && is_attached("nftables")) {
     auto key = TraceKey::hold();
     if (key) {
@@ -288,7 +291,10 @@ Result<Tracer> Tracer::start(const TracerOptions& options) {
   auto btf = KernelBtf::load();
   if (!btf) return btf.error();
   state->btf = std::move(*btf);
-  state->per_cpu_offset_table = symbol_addresses({"__per_cpu_offset"})[0];
+  // one pass over kallsyms for both; xt_recseq is there once x_tables is loaded
+  const auto symbols = symbol_addresses({"__per_cpu_offset", "xt_recseq"});
+  state->per_cpu_offset_table = symbols[0];
+  state->xt_recseq = symbols[1];
   for (const auto& probe : probe_table())
     if (is_needed(probe, options.filter)) state->progress.push_back({&probe, false, false, {}});
 
