@@ -88,12 +88,9 @@ def report(options, total: judge.Verdict, title: str, began: float, shrink_first
 
 def shrunk(options, backend: str, kernel: kernels.Kernel, smp: int, title: str, number: int) -> str:
     """The first failing case, as small as it gets."""
-    last = judge.Verdict()
 
     def play(tried: list[cases.Case]) -> set[int]:
-        nonlocal last
-        last = boot(options, backend, kernel, smp, f"{title} shrink", tried)
-        return set(last.failures)
+        return set(boot(options, backend, kernel, smp, f"{title} shrink", tried).failures)
 
     small = shrink.shrink(cases.generate(backend, options.seed, number), play, lambda text: say(indented(text)))
     return f"case {number} of seed {options.seed}, made small:\n{cases.shown(small)}"

@@ -172,6 +172,7 @@ class Cases(unittest.TestCase):
         small = shrink.shrink(case, play, lambda text: None)
         self.assertIn(wanted, small.rules.text())
         self.assertLessEqual(len(shrink.parts(small)), 6)
+        self.assertLessEqual({table for table, _ in small.rules.policies}, set(small.rules.tables))
 
     def test_shrinking_native_rules(self):
         case = cases.generate("nftables", 1, 5)

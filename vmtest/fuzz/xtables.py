@@ -83,7 +83,7 @@ class Ruleset:
             kept = {chain: [rule for place, rule in enumerate(rules) if (table, chain, place) not in gone] for chain, rules in chains.items()}
             used = {rule.jumps_to for rules in kept.values() for rule in rules} | set(HOOKS[table])
             tables[table] = {chain: rules for chain, rules in kept.items() if chain in used}
-        return Ruleset(self.version, tables, self.policies)
+        return Ruleset(self.version, tables, {place: policy for place, policy in self.policies.items() if place[0] in tables})
 
     def untraced(self, chain: str, from_client: bool) -> list[int]:
         """Numbers of the rules of table raw that match before tracing is on."""
