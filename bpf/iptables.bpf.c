@@ -201,6 +201,8 @@ static __always_inline int copy_counters(__u32 index, __u64 address, __u32 bytes
 {
 	struct counter_block *to = bpf_map_lookup_elem(&snapshots, &index);
 
+	/* the bound must be seen on the register that the helper gets: 6.1 forgets it in a spilled u32 */
+	barrier_var(bytes);
 	if (!to || bytes > sizeof(*to))
 		return -1;
 	return bpf_probe_read_kernel(to, bytes, (void *)address);
@@ -210,6 +212,7 @@ static __always_inline int copy_block_to(__u32 index, __u64 info, __u32 block, _
 {
 	struct table_blocks *blocks = bpf_map_lookup_elem(&blocks_of_tables, &info);
 
+	barrier_var(block); /* one register for the check and the use */
 	if (!blocks || block >= MAX_BLOCKS)
 		return -1;
 	return copy_counters(index, blocks->cookie[block] + offset, block_bytes(entries, block));
