@@ -145,6 +145,7 @@ def measure(options, programs: dict[str, Path]) -> Results:
             for run in range(options.runs):
                 say(f"{machine.label} ({kernel.release}, possible CPUs: {cpus}): boot {run + 1} of {options.runs}")
                 boot(kernel, machine, script, programs)
+                machine.boots += 1
                 if options.json:
                     results.write(options.json)
     return results
@@ -152,7 +153,7 @@ def measure(options, programs: dict[str, Path]) -> Results:
 
 def machines(results: Results) -> str:
     words = {1: "one CPU", 2: "two CPUs, one of them offline"}
-    lines = [f"- {each.label}: Linux {each.release}, {words[each.cpus]}" for each in results.machines]
+    lines = [f"- {each.label}: Linux {each.release}, {words[each.cpus]}; boots: {each.boots}" for each in results.machines]
     skipped = {f"- not measured: {where}: {why}" for each in results.machines for where, why in each.skipped.items()}
     return "\n".join(lines + sorted(skipped))
 

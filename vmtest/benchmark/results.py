@@ -17,6 +17,7 @@ class Machine:
     label: str  # 6.1, or 6.1, 1 CPU
     release: str
     cpus: int  # that are possible; one runs
+    boots: int = 0
     figures: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     programs: dict[str, dict[str, list[float]]] = dataclasses.field(default_factory=dict)  # by load, by program: runs, instructions
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
