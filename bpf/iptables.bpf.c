@@ -16,7 +16,7 @@
 #include "lib/interest.h"
 #include "lib/changing.h"
 
-#define MAX_BLOCKS 256 /* 65,536 rules: the largest --max-rules */
+#define MAX_BLOCKS  256 /* 65,536 rules: the largest --max-rules */
 #define MAX_ENTRIES (MAX_BLOCKS * PT_COUNTERS_PER_BLOCK)
 
 struct xt_counters {
@@ -288,7 +288,8 @@ static __always_inline int take_snapshot(struct cpu_context *cpu, struct legacy_
 		return -1;
 	frame->first_cookie = blocks->cookie[0];
 	if (frame->entries <= PT_COUNTERS_PER_BLOCK)
-		return copy_counters(base, frame->first_cookie + percpu_offset(cpu), block_bytes(frame->entries, 0));
+		return copy_counters(base, frame->first_cookie + percpu_offset(cpu),
+				     block_bytes(frame->entries, 0));
 	struct copy_blocks c = {
 		.info = frame->table_info,
 		.percpu_offset = percpu_offset(cpu),
@@ -530,8 +531,8 @@ static __always_inline void open_frame(struct cpu_context *cpu, struct legacy_fr
 }
 
 /* Before anything is written to its scratch: an interrupt may come that wants a frame too. */
-static __always_inline void claim_frame(struct cpu_context *cpu, struct legacy_frame *frame, struct sk_buff *skb,
-					bool silent)
+static __always_inline void claim_frame(struct cpu_context *cpu, struct legacy_frame *frame,
+					struct sk_buff *skb, bool silent)
 {
 	frame->skb = (__u64)skb;
 	frame->silent = silent;
@@ -630,7 +631,8 @@ static __always_inline int find_frame(struct cpu_context *cpu, __u64 skb)
 	for (int i = 0; i < PT_FRAMES; i++) {
 		struct legacy_frame *frame = &cpu->legacy[i];
 
-		if (!frame->skb || frame->task != task || (skb && frame->skb != skb) || frame->start_ns < latest)
+		if (!frame->skb || frame->task != task || (skb && frame->skb != skb) ||
+		    frame->start_ns < latest)
 			continue;
 		latest = frame->start_ns;
 		found = i;
@@ -656,8 +658,8 @@ static __always_inline void check_frame(struct cpu_context *cpu, struct legacy_f
 }
 
 /* `slot`'s walk is over: what it did must not be taken for the work of the walks that are still open. */
-static __always_inline void settle_with_others(struct cpu_context *cpu, struct legacy_frame *frame, __u32 slot,
-					       __u32 n_matched)
+static __always_inline void settle_with_others(struct cpu_context *cpu, struct legacy_frame *frame,
+					       __u32 slot, __u32 n_matched)
 {
 	for (int i = 0; i < PT_FRAMES; i++) {
 		struct legacy_frame *other = &cpu->legacy[i];
@@ -678,8 +680,8 @@ static __always_inline void settle_with_others(struct cpu_context *cpu, struct l
 	}
 }
 
-static __always_inline void emit_walk(struct legacy_frame *frame, struct legacy_scratch *scratch, __u32 n_matched,
-				      __u32 verdict)
+static __always_inline void emit_walk(struct legacy_frame *frame, struct legacy_scratch *scratch,
+				      __u32 n_matched, __u32 verdict)
 {
 	struct pt_legacy_walk *walk = &scratch->walk;
 	__u32 size;
@@ -749,7 +751,8 @@ static __always_inline int exit_elsewhere(__u64 skb, __u32 verdict)
 }
 
 /* skb 0: a kretprobe, which sees no arguments. */
-static __always_inline int legacy_exit(__u64 skb, bool may_migrate, __u32 verdict, const struct entry_layout *layout)
+static __always_inline int legacy_exit(__u64 skb, bool may_migrate, __u32 verdict,
+				       const struct entry_layout *layout)
 {
 	struct legacy_scratch *scratch;
 	struct legacy_frame *frame;

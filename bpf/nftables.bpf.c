@@ -15,8 +15,8 @@
 #include "lib/interest.h"
 #include "lib/changing.h"
 
-#define NFT_JUMP (-3)
-#define NFT_GOTO (-4)
+#define NFT_JUMP  (-3)
+#define NFT_GOTO  (-4)
 #define NF_STOLEN 2
 
 /* A frame older than this was left without its last record (nft_do_chain dropped the packet
@@ -73,9 +73,9 @@ static __always_inline int free_nft_slot(struct cpu_context *cpu, __u64 now)
 }
 
 /* A traversal's first record: is the packet wanted? Then the event begins. */
-static __always_inline bool begin_walk(struct cpu_context *cpu, struct nft_frame *frame, struct nft_scratch *scratch,
-				       struct sk_buff *skb, const struct nf_hook_state *state,
-				       const struct record *r, __u8 family)
+static __always_inline bool begin_walk(struct cpu_context *cpu, struct nft_frame *frame,
+				       struct nft_scratch *scratch, struct sk_buff *skb,
+				       const struct nf_hook_state *state, const struct record *r, __u8 family)
 {
 	struct pt_nft_walk *walk = &scratch->walk;
 	/* a local of its own: BPF_CORE_READ would relocate struct record too */
@@ -106,8 +106,8 @@ static __always_inline bool begin_walk(struct cpu_context *cpu, struct nft_frame
 	return true;
 }
 
-static __always_inline void add_record(struct nft_frame *frame, struct nft_scratch *scratch, const struct record *r,
-				       __s32 code)
+static __always_inline void add_record(struct nft_frame *frame, struct nft_scratch *scratch,
+				       const struct record *r, __s32 code)
 {
 	__u32 n = frame->n_records;
 	struct pt_nft_record *out;
@@ -238,27 +238,36 @@ static __always_inline int handle_record(const struct record *r)
 }
 
 /* 6.4 .. */
-ENTER(__nft_trace_packet, nft_trace_packet_5, const struct nft_pktinfo *pkt, const struct nft_verdict *verdict,
-      const struct nft_rule_dp *rule, struct nft_traceinfo *info, __u32 type)
+ENTER(__nft_trace_packet, nft_trace_packet_5, const struct nft_pktinfo *pkt,
+      const struct nft_verdict *verdict, const struct nft_rule_dp *rule, struct nft_traceinfo *info,
+      __u32 type)
 {
 	if (!FIELD(info, trace))
 		return 0;
 	struct record r = {
-		.pkt = pkt, .basechain = FIELD(info, basechain), .rule = rule, .verdict = verdict, .type = type & 0xff,
+		.pkt = pkt,
+		.basechain = FIELD(info, basechain),
+		.rule = rule,
+		.verdict = verdict,
+		.type = type & 0xff,
 	};
 
 	return handle_record(&r);
 }
 
 /* 5.17 .. 6.3 */
-ENTER(__nft_trace_packet, nft_trace_packet_3, struct nft_traceinfo___5_15 *info, const struct nft_chain *chain,
-      __u32 type)
+ENTER(__nft_trace_packet, nft_trace_packet_3, struct nft_traceinfo___5_15 *info,
+      const struct nft_chain *chain, __u32 type)
 {
 	if (!FIELD(info, trace))
 		return 0;
 	struct record r = {
-		.pkt = FIELD(info, pkt), .basechain = FIELD(info, basechain), .chain = chain,
-		.rule = FIELD(info, rule), .verdict = FIELD(info, verdict), .type = type & 0xff,
+		.pkt = FIELD(info, pkt),
+		.basechain = FIELD(info, basechain),
+		.chain = chain,
+		.rule = FIELD(info, rule),
+		.verdict = FIELD(info, verdict),
+		.type = type & 0xff,
 	};
 
 	return handle_record(&r);

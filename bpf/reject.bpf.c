@@ -70,7 +70,8 @@ LEAVE(nf_send_unreach, nf_send_unreach_exit)
 	return reject_exit();
 }
 
-ENTER(nf_send_unreach6, nf_send_unreach6_enter, struct net *net, struct sk_buff *skb, unsigned char code, unsigned int hook)
+ENTER(nf_send_unreach6, nf_send_unreach6_enter, struct net *net, struct sk_buff *skb, unsigned char code,
+      unsigned int hook)
 {
 	return reject_enter(skb, PT_REJECT_ICMP6, code);
 }

@@ -5,8 +5,8 @@
  */
 #include "lib/emit.h"
 
-#define NO_REASON (~0u)
-#define TCP_LISTEN 10
+#define NO_REASON    (~0u)
+#define TCP_LISTEN   10
 #define TCP_SYN_SENT 2
 
 static __always_inline bool is_v4_mapped(const __u8 *a)
@@ -90,10 +90,9 @@ TRACEPOINT(inet_sock_set_state, sock_set_state, struct sock *sk, int old_state, 
 {
 	struct pt_sock_event *event;
 
-	/* at SYN_SENT the source port is not chosen yet. That a socket begins to listen matters: it was not there
-	 * for the packets before. */
-	if (old_state == TCP_LISTEN || new_state == TCP_SYN_SENT ||
-	    FIELD(sk, sk_protocol) != IPPROTO_TCP)
+	/* at SYN_SENT the source port is not chosen yet. That a socket begins to listen matters: it was not
+	 * there for the packets before. */
+	if (old_state == TCP_LISTEN || new_state == TCP_SYN_SENT || FIELD(sk, sk_protocol) != IPPROTO_TCP)
 		return 0;
 	event = begin_sock_event(sk, PT_EVENT_TCP_STATE);
 	if (!event)
@@ -192,19 +191,21 @@ LEAVE(tcp_v6_send_reset, tcp_v6_send_reset_exit)
 }
 
 /* 6.10+: the third argument is enum sk_rst_reason */
-ENTER(tcp_v4_send_reset, tcp_v4_send_reset_enter_reason, const struct sock *sk, struct sk_buff *skb, __u32 reason)
+ENTER(tcp_v4_send_reset, tcp_v4_send_reset_enter_reason, const struct sock *sk, struct sk_buff *skb,
+      __u32 reason)
 {
 	return stack_reset_enter(sk, skb, reason);
 }
 
-ENTER(tcp_v6_send_reset, tcp_v6_send_reset_enter_reason, const struct sock *sk, struct sk_buff *skb, __u32 reason)
+ENTER(tcp_v6_send_reset, tcp_v6_send_reset_enter_reason, const struct sock *sk, struct sk_buff *skb,
+      __u32 reason)
 {
 	return stack_reset_enter(sk, skb, reason);
 }
 
 /* tcp_conn_request() drops a SYN without a drop event (its caller consumes the skb): sk_drops tells. */
-ENTER(tcp_conn_request, conn_request_enter, struct request_sock_ops *rsk_ops, const struct tcp_request_sock_ops *af_ops,
-	     struct sock *sk, struct sk_buff *skb)
+ENTER(tcp_conn_request, conn_request_enter, struct request_sock_ops *rsk_ops,
+      const struct tcp_request_sock_ops *af_ops, struct sock *sk, struct sk_buff *skb)
 {
 	struct cpu_context *cpu = this_context();
 

@@ -4,8 +4,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <clocale>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -30,7 +30,8 @@ TextOptions terminal_options() {
   if (isatty(STDOUT_FILENO) == 0) return text;
   const char* no_color = std::getenv("NO_COLOR");
   const char* terminal = std::getenv("TERM");
-  text.color = (no_color == nullptr || *no_color == '\0') && terminal != nullptr && std::string_view(terminal) != "dumb";
+  text.color = (no_color == nullptr || *no_color == '\0') && terminal != nullptr &&
+               std::string_view(terminal) != "dumb";
   winsize size{};
   if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) text.width = size.ws_col;
   return text;
@@ -63,7 +64,8 @@ Result<void> replay_file(const Options& options, std::vector<std::unique_ptr<Sin
   for (auto& sink : sinks)
     if (auto flushed = sink->flush(); !flushed) return flushed;
   if (result->truncated && !options.quiet)
-    fmt::print(stderr, "pathtrace: {}: its last line is cut off; what came before it is shown\n", *options.read_file);
+    fmt::print(stderr, "pathtrace: {}: its last line is cut off; what came before it is shown\n",
+               *options.read_file);
   return {};
 }
 

@@ -42,7 +42,8 @@ static __always_inline struct net *skb_net(struct sk_buff *skb, const struct soc
 }
 
 /* skb_wanted() for code that is not at a hook. */
-static __always_inline int packet_wanted(struct sk_buff *skb, const struct sock *sk, struct tuple *t, __u32 *netns)
+static __always_inline int packet_wanted(struct sk_buff *skb, const struct sock *sk, struct tuple *t,
+					 __u32 *netns)
 {
 	int wanted = skb_wanted(skb, 0, t);
 	struct net *net;

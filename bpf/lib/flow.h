@@ -304,7 +304,8 @@ static __always_inline bool ports_possible(__be16 sport, __be16 dport)
 		return false;
 	if (!filter.sport && !filter.dport)
 		return true;
-	if ((!filter.dport || dport == bpf_htons(filter.dport)) && (!filter.sport || sport == bpf_htons(filter.sport)))
+	if ((!filter.dport || dport == bpf_htons(filter.dport)) &&
+	    (!filter.sport || sport == bpf_htons(filter.sport)))
 		return true;
 	return (!filter.dport || sport == bpf_htons(filter.dport)) &&
 	       (!filter.sport || dport == bpf_htons(filter.sport));
@@ -412,7 +413,8 @@ static __always_inline __u64 tuple_hash(const struct tuple *t, __u32 netns)
 	__u64 hash;
 
 	if (t->family == AF_INET) {
-		hash = ((__u64) * (const __be32 *)t->saddr << 32 | *(const __be32 *)t->daddr) * 0x9e3779b97f4a7c15ull;
+		hash = ((__u64) * (const __be32 *)t->saddr << 32 | *(const __be32 *)t->daddr) *
+		       0x9e3779b97f4a7c15ull;
 	} else {
 		hash = (s[0] ^ d[1]) * 0x9e3779b97f4a7c15ull;
 		hash = (hash ^ s[1]) * 0xbf58476d1ce4e5b9ull;
@@ -423,7 +425,8 @@ static __always_inline __u64 tuple_hash(const struct tuple *t, __u32 netns)
 }
 
 /* Fills in everything the event header says of the packet, from `t`. */
-static __always_inline void describe(struct pt_event *e, struct sk_buff *skb, const struct tuple *t, int wanted)
+static __always_inline void describe(struct pt_event *e, struct sk_buff *skb, const struct tuple *t,
+				     int wanted)
 {
 	__u64 network = network_address(skb);
 	__u64 transport = network + t->transport_offset;
@@ -431,8 +434,8 @@ static __always_inline void describe(struct pt_event *e, struct sk_buff *skb, co
 	e->skb = (__u64)skb;
 	e->head = (__u64)FIELD(skb, head);
 	e->cpu = bpf_get_smp_processor_id();
-	e->flags = (wanted == WANTED_REVERSED ? PT_FLAG_REVERSED : 0) | (t->icmp_error ? PT_FLAG_ICMP_ERROR : 0) |
-		   (t->fragment ? PT_FLAG_FRAGMENT : 0);
+	e->flags = (wanted == WANTED_REVERSED ? PT_FLAG_REVERSED : 0) |
+		   (t->icmp_error ? PT_FLAG_ICMP_ERROR : 0) | (t->fragment ? PT_FLAG_FRAGMENT : 0);
 	__builtin_memcpy(e->flow.saddr, t->saddr, 16);
 	__builtin_memcpy(e->flow.daddr, t->daddr, 16);
 	e->flow.sport = bpf_ntohs(t->sport);
@@ -478,7 +481,8 @@ static __always_inline void describe_hook(struct pt_event *e, const struct nf_ho
 }
 
 /* Where this packet comes from, as far as this hook shows it. */
-static __always_inline void describe_origin(struct pt_event *e, const struct cpu_context *cpu, struct sk_buff *skb)
+static __always_inline void describe_origin(struct pt_event *e, const struct cpu_context *cpu,
+					    struct sk_buff *skb)
 {
 	if (cpu->answering.skb && cpu->answering.skb != (__u64)skb) {
 		e->origin = cpu->answering.origin;

@@ -15,9 +15,9 @@
 
 /* Data packets of each direction that are reported from a connection's start, and again
  * after a drop. Enough for the handshake's last ACK, a request and its answer. */
-#define FIRST_PACKETS 4
+#define FIRST_PACKETS	   4
 #define PACKETS_AFTER_DROP 4
-#define QUIET_PLACES 16384
+#define QUIET_PLACES	   16384
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -77,8 +77,9 @@ static __always_inline bool is_same_packet(const struct packet_mark *last, const
 /* Is this packet of bulk data worth an event? */
 static __always_inline bool data_is_interesting(__u64 flow_hash, const struct pt_event *e)
 {
-	struct packet_mark now = { .head = e->head, .seq = e->flow.seq, .ack_seq = e->flow.ack_seq,
-				   .length = e->flow.length };
+	struct packet_mark now = {
+		.head = e->head, .seq = e->flow.seq, .ack_seq = e->flow.ack_seq, .length = e->flow.length
+	};
 	struct flow_interest *known = bpf_map_lookup_elem(&flow_interests, &flow_hash);
 
 	if (!known) { /* the first one seen: of a new connection, or of one that is older than the trace */
@@ -108,13 +109,14 @@ static __always_inline void renew_interest(__u64 flow_hash, __u32 packets)
 		known->left = packets;
 }
 
-#define TCP_SYN 2
+#define TCP_SYN		2
 #define TCP_FIN_SYN_RST 7
 
 /* Is this matched packet worth an event? Once asked for every hook it passes. */
 static __always_inline bool is_interesting(__u64 flow_hash, const struct pt_event *e)
 {
-	if (filter.all_packets || e->flow.protocol != IPPROTO_TCP || (e->flags & (PT_FLAG_ICMP_ERROR | PT_FLAG_FRAGMENT)))
+	if (filter.all_packets || e->flow.protocol != IPPROTO_TCP ||
+	    (e->flags & (PT_FLAG_ICMP_ERROR | PT_FLAG_FRAGMENT)))
 		return true;
 	if (e->flow.tcp_flags & TCP_SYN)
 		renew_interest(flow_hash, FIRST_PACKETS);
@@ -122,7 +124,8 @@ static __always_inline bool is_interesting(__u64 flow_hash, const struct pt_even
 }
 
 /* hook_quick(), and whether a packet of bulk data that it lets through is quiet. */
-static __always_inline bool hook_worth_a_look(struct sk_buff *skb, const struct nf_hook_state *state, __u8 family)
+static __always_inline bool hook_worth_a_look(struct sk_buff *skb, const struct nf_hook_state *state,
+					      __u8 family)
 {
 	__u64 flow_hash = 0;
 	int quick = hook_quick(skb, state, family, &flow_hash);

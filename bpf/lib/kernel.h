@@ -27,9 +27,9 @@ typedef __u64 u64;
 typedef __s64 s64;
 typedef _Bool bool;
 
-#define true 1
+#define true  1
 #define false 0
-#define NULL ((void *)0)
+#define NULL  ((void *)0)
 
 /* UAPI, stable */
 enum bpf_map_type {
@@ -41,20 +41,20 @@ enum bpf_map_type {
 };
 enum { BPF_ANY = 0, BPF_NOEXIST = 1 };
 
-#define AF_INET 2
-#define AF_INET6 10
-#define NFPROTO_IPV4 2
-#define NFPROTO_IPV6 10
-#define ETH_P_IP 0x0800
-#define ETH_P_IPV6 0x86dd
-#define IPPROTO_ICMP 1
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
-#define IPPROTO_ICMPV6 58
-#define NF_INET_PRE_ROUTING 0
-#define NF_INET_LOCAL_IN 1
-#define NF_INET_FORWARD 2
-#define NF_INET_LOCAL_OUT 3
+#define AF_INET		     2
+#define AF_INET6	     10
+#define NFPROTO_IPV4	     2
+#define NFPROTO_IPV6	     10
+#define ETH_P_IP	     0x0800
+#define ETH_P_IPV6	     0x86dd
+#define IPPROTO_ICMP	     1
+#define IPPROTO_TCP	     6
+#define IPPROTO_UDP	     17
+#define IPPROTO_ICMPV6	     58
+#define NF_INET_PRE_ROUTING  0
+#define NF_INET_LOCAL_IN     1
+#define NF_INET_FORWARD	     2
+#define NF_INET_LOCAL_OUT    3
 #define NF_INET_POST_ROUTING 4
 
 /* x86-64, UAPI (asm/ptrace.h): what a kprobe is handed */

@@ -13,8 +13,8 @@
 
 /* Constants of the run, set before load; the verifier removes what they rule out. */
 const volatile struct pt_filter filter __weak = {};
-const volatile __u32 possible_cpus __weak = 2; /* nr_cpu_ids */
-const volatile __u32 max_blocks __weak = 64;   /* blocks of 256 counters a snapshot holds */
+const volatile __u32 possible_cpus __weak = 2;	      /* nr_cpu_ids */
+const volatile __u32 max_blocks __weak = 64;	      /* blocks of 256 counters a snapshot holds */
 const volatile __u64 per_cpu_offset_table __weak = 0; /* address of __per_cpu_offset[], 0 = unknown */
 
 /* Known once the x_tables module is loaded, which may be after this program. */

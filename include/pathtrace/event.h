@@ -19,22 +19,24 @@
 
 /* Most entries one legacy table walk, or one nftables walk, can report. Walks that
  * match more are marked PT_DOUBT_TRUNCATED. */
-#define PT_MAX_MATCHED 256
+#define PT_MAX_MATCHED	   256
 #define PT_MAX_NFT_RECORDS 64
 
 enum pt_event_kind {
-	PT_EVENT_LEGACY_WALK = 1,   /* one call of ipt_do_table and its kin: struct pt_legacy_walk */
-	PT_EVENT_NFT_WALK = 2,      /* one traversal of an nftables base chain: struct pt_nft_walk */
-	PT_EVENT_REJECT = 3,        /* netfilter answers a packet with a RST or ICMP error: struct pt_reject */
-	PT_EVENT_STACK_RESET = 4,   /* TCP answers a packet with a RST (tcp_v4_send_reset): struct pt_stack_reset */
-	PT_EVENT_ACTIVE_RESET = 5,  /* TCP sends a RST of its own accord (tcp_send_active_reset): struct pt_sock_event */
-	PT_EVENT_RECEIVED_RESET = 6,/* a socket accepts a RST (tcp_reset): struct pt_sock_event */
-	PT_EVENT_TCP_STATE = 7,     /* inet_sock_set_state: struct pt_sock_event */
-	PT_EVENT_LISTENER_SYN = 8,  /* a SYN reached a listener (tcp_conn_request): struct pt_listener_syn */
-	PT_EVENT_DROP = 9,          /* skb:kfree_skb: struct pt_drop */
-	PT_EVENT_RETRANSMIT = 10,   /* tcp:tcp_retransmit_skb: struct pt_sock_event */
-	PT_EVENT_TRACE_LOG = 12,    /* a TRACE rule made the kernel log a match: struct pt_trace_log */
-	PT_EVENT_MODULE_LOADED = 11,/* a kernel module is being loaded: struct pt_event, no packet */
+	PT_EVENT_LEGACY_WALK = 1, /* one call of ipt_do_table and its kin: struct pt_legacy_walk */
+	PT_EVENT_NFT_WALK = 2,	  /* one traversal of an nftables base chain: struct pt_nft_walk */
+	PT_EVENT_REJECT = 3,	  /* netfilter answers a packet with a RST or ICMP error: struct pt_reject */
+	PT_EVENT_STACK_RESET =
+		4, /* TCP answers a packet with a RST (tcp_v4_send_reset): struct pt_stack_reset */
+	PT_EVENT_ACTIVE_RESET =
+		5, /* TCP sends a RST of its own accord (tcp_send_active_reset): struct pt_sock_event */
+	PT_EVENT_RECEIVED_RESET = 6, /* a socket accepts a RST (tcp_reset): struct pt_sock_event */
+	PT_EVENT_TCP_STATE = 7,	     /* inet_sock_set_state: struct pt_sock_event */
+	PT_EVENT_LISTENER_SYN = 8,   /* a SYN reached a listener (tcp_conn_request): struct pt_listener_syn */
+	PT_EVENT_DROP = 9,	     /* skb:kfree_skb: struct pt_drop */
+	PT_EVENT_RETRANSMIT = 10,    /* tcp:tcp_retransmit_skb: struct pt_sock_event */
+	PT_EVENT_TRACE_LOG = 12,     /* a TRACE rule made the kernel log a match: struct pt_trace_log */
+	PT_EVENT_MODULE_LOADED = 11, /* a kernel module is being loaded: struct pt_event, no packet */
 };
 
 /* Who made a packet. */
@@ -48,9 +50,9 @@ enum pt_origin {
 
 /* pt_event.flags */
 enum pt_event_flag {
-	PT_FLAG_REVERSED = 1,   /* the filter matched with source and destination exchanged */
+	PT_FLAG_REVERSED = 1,	/* the filter matched with source and destination exchanged */
 	PT_FLAG_ICMP_ERROR = 2, /* flow is the flow of the packet quoted in this ICMP error */
-	PT_FLAG_FRAGMENT = 4,   /* not the first fragment: ports unknown (0) */
+	PT_FLAG_FRAGMENT = 4,	/* not the first fragment: ports unknown (0) */
 };
 
 struct pt_flow {
@@ -58,8 +60,8 @@ struct pt_flow {
 	__u8 daddr[16];
 	__u16 sport; /* host order; 0 where the protocol has none */
 	__u16 dport;
-	__u8 family;   /* AF_INET 2 or AF_INET6 10 */
-	__u8 protocol; /* IPPROTO_* */
+	__u8 family;	/* AF_INET 2 or AF_INET6 10 */
+	__u8 protocol;	/* IPPROTO_* */
 	__u8 tcp_flags; /* the flags byte of the TCP header (FIN 1, SYN 2, RST 4, PSH 8, ACK 16) */
 	__u8 icmp_type; /* of this packet, for ICMP and ICMPv6 */
 	__u8 icmp_code;
@@ -81,8 +83,8 @@ struct pt_event {
 	__u32 cpu;
 	__u32 iif; /* ifindex, 0 = none or unknown */
 	__u32 oif;
-	__u16 size; /* of the whole event, bytes */
-	__u8 kind;  /* enum pt_event_kind */
+	__u16 size;  /* of the whole event, bytes */
+	__u8 kind;   /* enum pt_event_kind */
 	__u8 origin; /* enum pt_origin */
 	__u8 flags;  /* enum pt_event_flag */
 	__u8 hook;   /* NF_INET_* (0 PRE_ROUTING .. 4 POST_ROUTING), 5 ingress, or PT_HOOK_NONE */
@@ -94,14 +96,14 @@ struct pt_event {
 /* Why the evidence of a walk may not be conclusive. No bit: it is. */
 enum pt_doubt {
 	PT_DOUBT_TABLE_REPLACED = 1, /* the table was replaced between entry and exit */
-	PT_DOUBT_MIGRATED = 2,       /* left on another CPU than it was entered on */
-	PT_DOUBT_OTHER_WALK = 4,     /* another walk of this CPU fell into the window and was not seen whole */
-	PT_DOUBT_TRUNCATED = 8,      /* more matches than an event holds */
-	PT_DOUBT_TOO_LARGE = 16,     /* more rules than counters are copied for (--max-rules) */
-	PT_DOUBT_READ_FAILED = 32,   /* a kernel read failed */
-	PT_DOUBT_NO_FRAME = 64,      /* too many walks nested on this CPU */
-	PT_DOUBT_NO_PERCPU = 128,    /* the per-CPU offset or traversal counter is not known */
-	PT_DOUBT_INCOMPLETE = 256,   /* nftables: the walk's last record was not seen */
+	PT_DOUBT_MIGRATED = 2,	     /* left on another CPU than it was entered on */
+	PT_DOUBT_OTHER_WALK = 4,   /* another walk of this CPU fell into the window and was not seen whole */
+	PT_DOUBT_TRUNCATED = 8,	   /* more matches than an event holds */
+	PT_DOUBT_TOO_LARGE = 16,   /* more rules than counters are copied for (--max-rules) */
+	PT_DOUBT_READ_FAILED = 32, /* a kernel read failed */
+	PT_DOUBT_NO_FRAME = 64,	   /* too many walks nested on this CPU */
+	PT_DOUBT_NO_PERCPU = 128,  /* the per-CPU offset or traversal counter is not known */
+	PT_DOUBT_INCOMPLETE = 256, /* nftables: the walk's last record was not seen */
 };
 
 /* Which state of a ruleset a walk ran through. A ruleset read by user space in
@@ -111,7 +113,7 @@ enum pt_doubt {
  * changed_ns == ~0: a change was under way; no ruleset can be tied to the walk. */
 struct pt_generation {
 	__u64 changed_ns; /* last change since the programs were attached, 0 = none */
-	__u32 number;     /* changes since the programs were attached */
+	__u32 number;	  /* changes since the programs were attached */
 	__u32 pad;
 };
 
@@ -125,14 +127,14 @@ struct pt_match {
 struct pt_legacy_walk {
 	struct pt_event e;
 	__u64 end_ns;
-	__u64 table;      /* struct xt_table * */
-	__u64 table_info; /* struct xt_table_info * (table->private) */
-	char table_name[8]; /* "filter", "nat", "mangle", "raw", "security" (no NUL at 8) */
+	__u64 table;			 /* struct xt_table * */
+	__u64 table_info;		 /* struct xt_table_info * (table->private) */
+	char table_name[8];		 /* "filter", "nat", "mangle", "raw", "security" (no NUL at 8) */
 	struct pt_generation generation; /* of this table */
-	__u32 verdict;    /* what the function returned: NF_* in the low byte */
-	__u32 entries;    /* xt_table_info.number */
-	__u32 blob_size;  /* xt_table_info.size, bytes */
-	__u16 doubt;      /* enum pt_doubt */
+	__u32 verdict;			 /* what the function returned: NF_* in the low byte */
+	__u32 entries;			 /* xt_table_info.number */
+	__u32 blob_size;		 /* xt_table_info.size, bytes */
+	__u16 doubt;			 /* enum pt_doubt */
 	__u16 n_matched;
 	struct pt_match matched[]; /* ascending by index */
 };
@@ -142,20 +144,21 @@ enum pt_nft_record_type { PT_NFT_POLICY = 1, PT_NFT_RETURN = 2, PT_NFT_RULE = 3 
 /* One call of __nft_trace_packet. type RETURN with verdict CONTINUE is the end of
  * a chain: it has no rule. */
 struct pt_nft_record {
-	__u64 chain;        /* handle; 0 where this kernel does not give it (6.4+): follow the jumps */
-	__u64 rule;         /* handle; 0 = none */
+	__u64 chain;	    /* handle; 0 where this kernel does not give it (6.4+): follow the jumps */
+	__u64 rule;	    /* handle; 0 = none */
 	__u64 target_chain; /* handle of the chain of a JUMP or GOTO */
-	__s32 verdict;      /* NF_* | queue/errno << 16, or NFT_CONTINUE -1, BREAK -2, JUMP -3, GOTO -4, RETURN -5 */
-	__u32 type;         /* enum pt_nft_record_type */
+	__s32 verdict; /* NF_* | queue/errno << 16, or NFT_CONTINUE -1, BREAK -2, JUMP -3, GOTO -4, RETURN -5
+			*/
+	__u32 type;    /* enum pt_nft_record_type */
 };
 
 struct pt_nft_walk {
 	struct pt_event e;
 	__u64 end_ns;
-	__u64 table; /* nft_table.handle: unique in its namespace */
-	__u64 chain; /* nft_chain.handle of the base chain */
+	__u64 table;			 /* nft_table.handle: unique in its namespace */
+	__u64 chain;			 /* nft_chain.handle of the base chain */
 	struct pt_generation generation; /* of the namespace's nftables ruleset */
-	__s32 priority; /* nf_hook_ops.priority of the base chain */
+	__s32 priority;			 /* nf_hook_ops.priority of the base chain */
 	__u16 doubt;
 	__u16 n_records;
 	struct pt_nft_record records[];
@@ -177,8 +180,8 @@ struct pt_reject {
 /* e is the packet being answered with a RST. */
 struct pt_stack_reset {
 	struct pt_event e;
-	__u64 sock;  /* 0: no socket matched the packet */
-	__u32 state; /* sk_state (TCP_*) of that socket, 0 without one */
+	__u64 sock;   /* 0: no socket matched the packet */
+	__u32 state;  /* sk_state (TCP_*) of that socket, 0 without one */
 	__u32 reason; /* enum sk_rst_reason of this kernel (6.10+), else ~0 */
 };
 
@@ -202,13 +205,13 @@ struct pt_listener_syn {
 	__u32 ack_backlog; /* sk_ack_backlog at entry */
 	__u32 max_ack_backlog;
 	__u32 dropped; /* 1: tcp_conn_request dropped it (sk_drops went up) */
-	__u32 inode; /* socket inode, 0 = unknown */
+	__u32 inode;   /* socket inode, 0 = unknown */
 };
 
 struct pt_drop {
 	struct pt_event e;
 	__u64 location; /* kernel address of the caller of kfree_skb */
-	__u32 reason;   /* enum skb_drop_reason of this kernel, ~0 = kernel gives none */
+	__u32 reason;	/* enum skb_drop_reason of this kernel, ~0 = kernel gives none */
 	__u32 pad;
 };
 

@@ -26,14 +26,15 @@ struct pt_filter {
 	struct pt_prefix src;
 	struct pt_prefix dst;
 	struct pt_prefix host; /* either end */
-	__u16 sport; /* host order; 0 = any */
+	__u16 sport;	       /* host order; 0 = any */
 	__u16 dport;
-	__u16 port; /* either end */
-	__u8 family; /* AF_INET, AF_INET6; 0 = both */
-	__u8 protocol; /* IPPROTO_TCP, _UDP, _ICMP (also ICMPv6); 0 = tcp and udp if a port is set, else these and icmp */
-	__u32 netns; /* inode; 0 = all */
+	__u16 port;    /* either end */
+	__u8 family;   /* AF_INET, AF_INET6; 0 = both */
+	__u8 protocol; /* IPPROTO_TCP, _UDP, _ICMP (also ICMPv6); 0 = tcp and udp if a port is set, else these
+			  and icmp */
+	__u32 netns;   /* inode; 0 = all */
 	char interface[PT_IFNAMSIZ]; /* in or out; "" = any */
-	__u8 all_packets; /* report bulk data packet by packet too */
+	__u8 all_packets;	     /* report bulk data packet by packet too */
 	__u8 pad[3];
 };
 

@@ -37,7 +37,8 @@ TEST_F(ListenerCacheTest, AnOldAnswerIsNotUsed) {
 }
 
 TEST_F(ListenerCacheTest, WhatBeganToListenLaterWasNotThere) {
-  listening = {{.address = "0.0.0.0", .port = 80, .netns = {1, {}}}, {.address = "10.0.0.1", .port = 80, .netns = {1, {}}}};
+  listening = {{.address = "0.0.0.0", .port = 80, .netns = {1, {}}},
+               {.address = "10.0.0.1", .port = 80, .netns = {1, {}}}};
   cache.began(1, "10.0.0.1", 80, 2000);
   cache.began(2, "0.0.0.0", 80, 2000);  // in another namespace
   EXPECT_EQ(cache.get("tcp", 80, 1999)->size(), 1U);

@@ -19,82 +19,125 @@ const T& as(const pt_event& event) {
 
 std::size_t minimum_size(const pt_event& event) {
   switch (event.kind) {
-    case PT_EVENT_LEGACY_WALK: return sizeof(pt_legacy_walk);
-    case PT_EVENT_NFT_WALK: return sizeof(pt_nft_walk);
-    case PT_EVENT_REJECT: return sizeof(pt_reject);
-    case PT_EVENT_STACK_RESET: return sizeof(pt_stack_reset);
-    case PT_EVENT_LISTENER_SYN: return sizeof(pt_listener_syn);
-    case PT_EVENT_DROP: return sizeof(pt_drop);
-    case PT_EVENT_TRACE_LOG: return sizeof(pt_trace_log);
+    case PT_EVENT_LEGACY_WALK:
+      return sizeof(pt_legacy_walk);
+    case PT_EVENT_NFT_WALK:
+      return sizeof(pt_nft_walk);
+    case PT_EVENT_REJECT:
+      return sizeof(pt_reject);
+    case PT_EVENT_STACK_RESET:
+      return sizeof(pt_stack_reset);
+    case PT_EVENT_LISTENER_SYN:
+      return sizeof(pt_listener_syn);
+    case PT_EVENT_DROP:
+      return sizeof(pt_drop);
+    case PT_EVENT_TRACE_LOG:
+      return sizeof(pt_trace_log);
     case PT_EVENT_ACTIVE_RESET:
     case PT_EVENT_RECEIVED_RESET:
     case PT_EVENT_TCP_STATE:
-    case PT_EVENT_RETRANSMIT: return sizeof(pt_sock_event);
-    default: return sizeof(pt_event);
+    case PT_EVENT_RETRANSMIT:
+      return sizeof(pt_sock_event);
+    default:
+      return sizeof(pt_event);
   }
 }
 
 std::optional<Origin> origin_of(std::uint8_t origin) {
   switch (origin) {
-    case PT_ORIGIN_WIRE: return Origin::wire;
-    case PT_ORIGIN_LOCAL: return Origin::local;
-    case PT_ORIGIN_REJECT: return Origin::reject;
-    case PT_ORIGIN_STACK: return Origin::stack;
-    default: return std::nullopt;
+    case PT_ORIGIN_WIRE:
+      return Origin::wire;
+    case PT_ORIGIN_LOCAL:
+      return Origin::local;
+    case PT_ORIGIN_REJECT:
+      return Origin::reject;
+    case PT_ORIGIN_STACK:
+      return Origin::stack;
+    default:
+      return std::nullopt;
   }
 }
 
 std::optional<Hook> hook_of(std::uint8_t hook) {
   switch (hook) {
-    case 0: return Hook::prerouting;
-    case 1: return Hook::input;
-    case 2: return Hook::forward;
-    case 3: return Hook::output;
-    case 4: return Hook::postrouting;
-    case 5: return Hook::ingress;
-    default: return std::nullopt;
+    case 0:
+      return Hook::prerouting;
+    case 1:
+      return Hook::input;
+    case 2:
+      return Hook::forward;
+    case 3:
+      return Hook::output;
+    case 4:
+      return Hook::postrouting;
+    case 5:
+      return Hook::ingress;
+    default:
+      return std::nullopt;
   }
 }
 
 std::string icmp_with(std::uint32_t code) {
   switch (code) {  // ICMP_DEST_UNREACH codes, in the words of -j REJECT
-    case 0: return "icmp-net-unreachable";
-    case 1: return "icmp-host-unreachable";
-    case 2: return "icmp-proto-unreachable";
-    case 3: return "icmp-port-unreachable";
-    case 9: return "icmp-net-prohibited";
-    case 10: return "icmp-host-prohibited";
-    case 13: return "icmp-admin-prohibited";
-    default: return fmt::format("icmp-code-{}", code);
+    case 0:
+      return "icmp-net-unreachable";
+    case 1:
+      return "icmp-host-unreachable";
+    case 2:
+      return "icmp-proto-unreachable";
+    case 3:
+      return "icmp-port-unreachable";
+    case 9:
+      return "icmp-net-prohibited";
+    case 10:
+      return "icmp-host-prohibited";
+    case 13:
+      return "icmp-admin-prohibited";
+    default:
+      return fmt::format("icmp-code-{}", code);
   }
 }
 
 std::string icmp6_with(std::uint32_t code) {
   switch (code) {  // ICMPV6_DEST_UNREACH codes, likewise
-    case 0: return "icmp6-no-route";
-    case 1: return "icmp6-adm-prohibited";
-    case 3: return "icmp6-addr-unreachable";
-    case 4: return "icmp6-port-unreachable";
-    case 5: return "icmp6-policy-fail";
-    case 6: return "icmp6-reject-route";
-    default: return fmt::format("icmp6-code-{}", code);
+    case 0:
+      return "icmp6-no-route";
+    case 1:
+      return "icmp6-adm-prohibited";
+    case 3:
+      return "icmp6-addr-unreachable";
+    case 4:
+      return "icmp6-port-unreachable";
+    case 5:
+      return "icmp6-policy-fail";
+    case 6:
+      return "icmp6-reject-route";
+    default:
+      return fmt::format("icmp6-code-{}", code);
   }
 }
 
 RejectObservation reject_of(const pt_reject& reject) {
   switch (reject.with) {
-    case PT_REJECT_TCP_RESET: return {"tcp-reset"};
-    case PT_REJECT_ICMP: return {icmp_with(reject.code)};
-    default: return {icmp6_with(reject.code)};
+    case PT_REJECT_TCP_RESET:
+      return {"tcp-reset"};
+    case PT_REJECT_ICMP:
+      return {icmp_with(reject.code)};
+    default:
+      return {icmp6_with(reject.code)};
   }
 }
 
 SocketObservation::What socket_event(std::uint8_t kind) {
   switch (kind) {
-    case PT_EVENT_ACTIVE_RESET: return SocketObservation::What::active_reset;
-    case PT_EVENT_RECEIVED_RESET: return SocketObservation::What::received_reset;
-    case PT_EVENT_RETRANSMIT: return SocketObservation::What::retransmit;
-    default: return SocketObservation::What::state_change;
+    case PT_EVENT_ACTIVE_RESET:
+      return SocketObservation::What::active_reset;
+    case PT_EVENT_RECEIVED_RESET:
+      return SocketObservation::What::received_reset;
+    case PT_EVENT_RETRANSMIT:
+      return SocketObservation::What::retransmit;
+    default:
+      return SocketObservation::What::state_change;
   }
 }
 
@@ -149,11 +192,14 @@ std::optional<Observation> Decoder::decode(const pt_event& event) const {
       o.detail = std::move(resolved);
       return o;
     }
-    case PT_EVENT_REJECT: o.detail = reject_of(as<pt_reject>(event)); return o;
+    case PT_EVENT_REJECT:
+      o.detail = reject_of(as<pt_reject>(event));
+      return o;
     case PT_EVENT_STACK_RESET: {
       const auto& reset = as<pt_stack_reset>(event);
-      o.detail = StackResetObservation{reset.sock != 0, reset.state,
-                                       reset.reason == no_reason ? std::nullopt : names_.reset_reason(reset.reason)};
+      o.detail =
+          StackResetObservation{reset.sock != 0, reset.state,
+                                reset.reason == no_reason ? std::nullopt : names_.reset_reason(reset.reason)};
       return o;
     }
     case PT_EVENT_ACTIVE_RESET:
@@ -161,8 +207,13 @@ std::optional<Observation> Decoder::decode(const pt_event& event) const {
     case PT_EVENT_TCP_STATE:
     case PT_EVENT_RETRANSMIT: {
       const auto& sock = as<pt_sock_event>(event);
-      o.detail = SocketObservation{socket_event(event.kind), sock.sock, sock.old_state, sock.new_state, sock.sk_err,
-                                   sock.reason == no_reason ? std::nullopt : names_.reset_reason(sock.reason)};
+      o.detail =
+          SocketObservation{socket_event(event.kind),
+                            sock.sock,
+                            sock.old_state,
+                            sock.new_state,
+                            sock.sk_err,
+                            sock.reason == no_reason ? std::nullopt : names_.reset_reason(sock.reason)};
       return o;
     }
     case PT_EVENT_LISTENER_SYN: {
@@ -176,7 +227,8 @@ std::optional<Observation> Decoder::decode(const pt_event& event) const {
                                  names_.symbol(drop.location).value_or("")};
       return o;
     }
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 

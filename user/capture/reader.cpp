@@ -40,7 +40,8 @@ Result<EventReader> EventReader::open(int map_fd, Take take) {
   state->take = std::move(take);
   state->ring = ring_buffer__new(map_fd, State::on_event, state.get(), nullptr);
   if (state->ring == nullptr)
-    return Error{ExitStatus::failure, fmt::format("the event buffer can't be mapped: {}", std::strerror(errno)), {}};
+    return Error{
+        ExitStatus::failure, fmt::format("the event buffer can't be mapped: {}", std::strerror(errno)), {}};
   return EventReader(std::move(state));
 }
 

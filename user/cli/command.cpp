@@ -32,10 +32,14 @@ Result<Command> Command::start(const std::vector<std::string>& arguments) {
   const int error = posix_spawnp(&pid, argv[0], nullptr, &attributes, argv.data(), environ);
   posix_spawnattr_destroy(&attributes);
   if (error != 0)
-    return Error{ExitStatus::command_failed, fmt::format("{} can't be started: {}", arguments[0], std::strerror(error)), {}};
+    return Error{ExitStatus::command_failed,
+                 fmt::format("{} can't be started: {}", arguments[0], std::strerror(error)),
+                 {}};
   Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   if (!pidfd)
-    return Error{ExitStatus::command_failed, fmt::format("{} can't be waited for: {}", arguments[0], std::strerror(errno)), {}};
+    return Error{ExitStatus::command_failed,
+                 fmt::format("{} can't be waited for: {}", arguments[0], std::strerror(errno)),
+                 {}};
   return Command(pid, std::move(pidfd));
 }
 

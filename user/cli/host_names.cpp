@@ -72,8 +72,9 @@ Names host_names(Resolver& resolver, TraceWitness& witness, const KernelBtf& btf
     return caches->interfaces.get({netns, ifindex}, [&] { return interface_name(netns, ifindex); });
   };
   names.drop_reason = [caches, &btf](std::uint32_t reason) {
-    return caches->drop_reasons.get(
-        reason, [&] { return without_prefix(btf.enumerator("skb_drop_reason", reason), "SKB_DROP_REASON_"); });
+    return caches->drop_reasons.get(reason, [&] {
+      return without_prefix(btf.enumerator("skb_drop_reason", reason), "SKB_DROP_REASON_");
+    });
   };
   names.reset_reason = [&btf](std::uint32_t reason) {
     return without_prefix(btf.enumerator("sk_rst_reason", reason), "SK_RST_REASON_");

@@ -69,7 +69,8 @@ Fd block_signals() {
 
 class LiveTrace {
  public:
-  LiveTrace(const Options& options, std::vector<std::unique_ptr<Sink>>& sinks) : options_(options), sinks_(sinks) {}
+  LiveTrace(const Options& options, std::vector<std::unique_ptr<Sink>>& sinks)
+      : options_(options), sinks_(sinks) {}
 
   Result<void> run();
 
@@ -147,7 +148,9 @@ Result<void> LiveTrace::prepare() {
   started_ns_ = clock_ns(CLOCK_REALTIME);
   lost_since_ns_ = started_ns_;
   decoder_.emplace(host_names(*resolver_, witness_, tracer_->btf()), started_ns_ - clock_ns(CLOCK_MONOTONIC));
-  facts_.listeners = [this](const std::string& protocol, std::uint16_t port) { return listeners_.get(protocol, port, as_of_ns_); };
+  facts_.listeners = [this](const std::string& protocol, std::uint16_t port) {
+    return listeners_.get(protocol, port, as_of_ns_);
+  };
   auto reader = EventReader::open(tracer_->events_fd(), [this](const pt_event& event) { on_event(event); });
   if (!reader) return reader.error();
   reader_ = std::move(*reader);
@@ -169,13 +172,15 @@ Result<void> LiveTrace::announce() {
   if (auto flushed = flush(); !flushed) return flushed;
   if (!options_.quiet) {
     fmt::print(stderr, "{}", readiness_notice(start));
-    for (const auto& line : tracer_->shortcomings()) fmt::print(stderr, "pathtrace: not available: {}\n", line);
+    for (const auto& line : tracer_->shortcomings())
+      fmt::print(stderr, "pathtrace: not available: {}\n", line);
   }
   if (options_.ready_fd) {
     constexpr std::string_view ready = "ready\n";
     if (::write(*options_.ready_fd, ready.data(), ready.size()) < 0)
       return Error{ExitStatus::output_failed,
-                   fmt::format("--ready-fd {}: {}", *options_.ready_fd, std::strerror(errno)), {}};
+                   fmt::format("--ready-fd {}: {}", *options_.ready_fd, std::strerror(errno)),
+                   {}};
     ::close(*options_.ready_fd);
   }
   return {};
@@ -192,9 +197,11 @@ void LiveTrace::on_event(const pt_event& event) {
   }
   if (event.kind == PT_EVENT_STACK_RESET && reinterpret_cast<const pt_stack_reset&>(event).sock == 0)
     listeners_.prepare("tcp", event.flow.dport);
-  if (event.kind == PT_EVENT_TCP_STATE && reinterpret_cast<const pt_sock_event&>(event).new_state == TCP_LISTEN) {
+  if (event.kind == PT_EVENT_TCP_STATE &&
+      reinterpret_cast<const pt_sock_event&>(event).new_state == TCP_LISTEN) {
     if (const auto o = decoder_->decode(event))
-      listeners_.began(event.netns, address_text(event.flow.saddr, event.flow.family), event.flow.sport, o->ts_ns);
+      listeners_.began(event.netns, address_text(event.flow.saddr, event.flow.family), event.flow.sport,
+                       o->ts_ns);
     return;
   }
   if (auto observation = decoder_->decode(event)) timeline_.add(std::move(*observation));
@@ -247,9 +254,11 @@ int LiveTrace::sleep_ms() const {
   if (module_tries_left_ > 0) return module_retry_ms;
   std::int64_t sleep = longest_sleep_ms;
   const std::int64_t now = clock_ns(CLOCK_REALTIME);
-  if (const auto due = timeline_.next_due_ns(); due != 0) sleep = std::min(sleep, (due - now) / 1'000'000 + 1);
+  if (const auto due = timeline_.next_due_ns(); due != 0)
+    sleep = std::min(sleep, (due - now) / 1'000'000 + 1);
   if (options_.duration)
-    sleep = std::min(sleep, static_cast<std::int64_t>(*options_.duration * 1e3) - (now - started_ns_) / 1'000'000 + 1);
+    sleep = std::min(
+        sleep, static_cast<std::int64_t>(*options_.duration * 1e3) - (now - started_ns_) / 1'000'000 + 1);
   return static_cast<int>(std::max<std::int64_t>(sleep, 0));
 }
 
@@ -258,7 +267,8 @@ Result<void> LiveTrace::loop() {
   if (command_) wait[2].fd = command_->fd();
   while (stop_reason_.empty()) {
     if (poll(wait.data(), wait.size(), sleep_ms()) < 0 && errno != EINTR)
-      return Error{ExitStatus::failure, fmt::format("waiting for events failed: {}", std::strerror(errno)), {}};
+      return Error{
+          ExitStatus::failure, fmt::format("waiting for events failed: {}", std::strerror(errno)), {}};
     if (auto handled = handle_events(); !handled) return handled;
     if (enough()) stop("count reached");
     if ((wait[1].revents & POLLIN) != 0) stop("interrupted");

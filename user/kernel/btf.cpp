@@ -14,11 +14,12 @@ Result<KernelBtf> KernelBtf::load() {
   KernelBtf result;
   result.vmlinux_ = btf__load_vmlinux_btf();
   if (result.vmlinux_ == nullptr)
-    return Error{ExitStatus::unsupported,
-                 fmt::format("this kernel has no type information (/sys/kernel/btf/vmlinux: {}). pathtrace needs a "
-                             "kernel built with CONFIG_DEBUG_INFO_BTF, as those of Debian, Ubuntu and Fedora are",
-                             std::strerror(errno)),
-                 {}};
+    return Error{
+        ExitStatus::unsupported,
+        fmt::format("this kernel has no type information (/sys/kernel/btf/vmlinux: {}). pathtrace needs a "
+                    "kernel built with CONFIG_DEBUG_INFO_BTF, as those of Debian, Ubuntu and Fedora are",
+                    std::strerror(errno)),
+        {}};
   return result;
 }
 
@@ -64,7 +65,8 @@ std::optional<KernelFunction> KernelBtf::function(const std::string& name, const
 std::optional<int> KernelBtf::tracepoint_arguments(const std::string& name) const {
   const int id = btf__find_by_name_kind(vmlinux_, ("btf_trace_" + name).c_str(), BTF_KIND_TYPEDEF);
   if (id <= 0) return std::nullopt;
-  const btf_type* pointer = btf__type_by_id(vmlinux_, btf__type_by_id(vmlinux_, static_cast<__u32>(id))->type);
+  const btf_type* pointer =
+      btf__type_by_id(vmlinux_, btf__type_by_id(vmlinux_, static_cast<__u32>(id))->type);
   const btf_type* proto = btf__type_by_id(vmlinux_, pointer->type);
   return static_cast<int>(btf_vlen(proto)) - 1;
 }

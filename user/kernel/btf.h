@@ -34,7 +34,8 @@ class KernelBtf {
   // Arguments of a raw tracepoint, without the leading context pointer.
   [[nodiscard]] std::optional<int> tracepoint_arguments(const std::string& name) const;
   // Name of an enumerator: enumerator("skb_drop_reason", 2) == "SKB_DROP_REASON_NO_SOCKET".
-  [[nodiscard]] std::optional<std::string> enumerator(const std::string& enumeration, std::uint32_t value) const;
+  [[nodiscard]] std::optional<std::string> enumerator(const std::string& enumeration,
+                                                      std::uint32_t value) const;
 
  private:
   KernelBtf() = default;

@@ -65,20 +65,23 @@ Result<void> check_permission() {
   }
   if (missing.empty()) {
     if (in_initial_user_namespace()) return {};
-    return Error{ExitStatus::no_permission,
-                 "not allowed to trace: this process is root only inside a user namespace (a rootless container?); "
-                 "run pathtrace as root on the host",
-                 {}};
+    return Error{
+        ExitStatus::no_permission,
+        "not allowed to trace: this process is root only inside a user namespace (a rootless container?); "
+        "run pathtrace as root on the host",
+        {}};
   }
   if (geteuid() != 0)
-    return Error{ExitStatus::no_permission,
-                 fmt::format("not allowed to trace: needs {} (to {}). Run it as root: sudo pathtrace …", missing, use),
-                 {}};
-  return Error{ExitStatus::no_permission,
-               fmt::format("not allowed to trace: root here lacks {} (to {}). In a container: docker run{} --pid host "
-                           "--network host …",
-                           missing, use, docker),
-               {}};
+    return Error{
+        ExitStatus::no_permission,
+        fmt::format("not allowed to trace: needs {} (to {}). Run it as root: sudo pathtrace …", missing, use),
+        {}};
+  return Error{
+      ExitStatus::no_permission,
+      fmt::format("not allowed to trace: root here lacks {} (to {}). In a container: docker run{} --pid host "
+                  "--network host …",
+                  missing, use, docker),
+      {}};
 }
 
 }  // namespace pathtrace

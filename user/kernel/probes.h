@@ -25,7 +25,7 @@ struct Probe {
   std::uint8_t protocol = 0;  // likewise
   bool kprobe_only = false;   // its programs exist by kprobe only
   std::vector<ProbeVariant> variants;
-  std::string_view lost;      // what can't be said without it
+  std::string_view lost;  // what can't be said without it
 };
 
 const std::vector<Probe>& probe_table();

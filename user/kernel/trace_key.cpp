@@ -52,7 +52,8 @@ Result<TraceKey> TraceKey::hold() {
     }
     nft_ctx_buffer_error(state->context.get());
     if (nft_run_cmd_from_buffer(state->context.get(), inert_rule) != 0)
-      problem = fmt::format("the rule that holds it was refused: {}", nft_ctx_get_error_buffer(state->context.get()));
+      problem = fmt::format("the rule that holds it was refused: {}",
+                            nft_ctx_get_error_buffer(state->context.get()));
   }).join();
   if (!problem.empty())
     return Error{ExitStatus::failure, fmt::format("the nftables trace key can't be held: {}", problem), {}};

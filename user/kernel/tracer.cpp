@@ -19,8 +19,8 @@
 #include "kernel/probes.h"
 #include "kernel/symbols.h"
 #include "kernel/trace_key.h"
-#include "pathtrace/event.h"
 #include "pathtrace.skel.h"
+#include "pathtrace/event.h"
 
 namespace pathtrace {
 
@@ -49,7 +49,9 @@ int collect_libbpf(libbpf_print_level level, const char* format, va_list argumen
   if (level == LIBBPF_DEBUG) return 0;
   std::array<char, 4096> text{};
   const int length = vsnprintf(text.data(), text.size(), format, arguments);
-  if (length > 0) libbpf_log().append(text.data(), std::min<std::size_t>(static_cast<std::size_t>(length), text.size() - 1));
+  if (length > 0)
+    libbpf_log().append(text.data(),
+                        std::min<std::size_t>(static_cast<std::size_t>(length), text.size() - 1));
   return 0;
 }
 
@@ -89,7 +91,9 @@ class MapGenerations : public Generations {
     nftables_attached_ = nftables;
   }
   pt_generation legacy(std::uint64_t table) override { return read(legacy_, &table, legacy_attached_); }
-  pt_generation nftables(std::uint32_t netns_inode) override { return read(nftables_, &netns_inode, nftables_attached_); }
+  pt_generation nftables(std::uint32_t netns_inode) override {
+    return read(nftables_, &netns_inode, nftables_attached_);
+  }
 
  private:
   static pt_generation read(int map, const void* key, bool attached) {
@@ -151,14 +155,15 @@ std::vector<Choice> Tracer::State::choose() {
     }
     if (!parameters) {
       row.why = probe.module.empty() ? fmt::format("this kernel has no {}", probe.function)
-                                          : fmt::format("module {} is not loaded", probe.module);
+                                     : fmt::format("module {} is not loaded", probe.module);
       continue;
     }
-    const auto variant = std::find_if(probe.variants.begin(), probe.variants.end(), [&](const ProbeVariant& v) {
-      return v.parameters == any_parameters || v.parameters == *parameters;
-    });
+    const auto variant = std::find_if(
+        probe.variants.begin(), probe.variants.end(),
+        [&](const ProbeVariant& v) { return v.parameters == any_parameters || v.parameters == *parameters; });
     if (variant == probe.variants.end()) {
-      row.why = fmt::format("{} has {} parameters on this kernel, which no program fits", probe.function, *parameters);
+      row.why = fmt::format("{} has {} parameters on this kernel, which no program fits", probe.function,
+                            *parameters);
       row.failed = true;
       continue;
     }
@@ -195,7 +200,8 @@ bool Tracer::State::attach(pathtrace_bpf* skeleton, const Choice& choice, std::v
     bpf_program* program = bpf_object__find_program_by_name(skeleton->obj, name.c_str());
     bpf_link* link = program == nullptr ? nullptr : bpf_program__attach(program);
     if (link == nullptr) {
-      choice.progress->why = fmt::format("attaching to {} failed: {}", choice.progress->probe->function, std::strerror(errno));
+      choice.progress->why =
+          fmt::format("attaching to {} failed: {}", choice.progress->probe->function, std::strerror(errno));
       return false;
     }
     made.emplace_back(link);
@@ -209,7 +215,8 @@ bool Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
   libbpf_log().clear();
   Skeleton skeleton(pathtrace_bpf__open());
   if (!skeleton || !configure(skeleton.get())) {
-    if (first_error.empty()) first_error = fmt::format("the BPF object can't be opened: {}", std::strerror(errno));
+    if (first_error.empty())
+      first_error = fmt::format("the BPF object can't be opened: {}", std::strerror(errno));
     return false;
   }
   std::set<std::string, std::less<>> wanted;
@@ -218,7 +225,8 @@ bool Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
   bpf_object__for_each_program(program, skeleton->obj)
       bpf_program__set_autoload(program, wanted.count(bpf_program__name(program)) != 0);
   if (const int error = pathtrace_bpf__load(skeleton.get()); error != 0) {
-    for (const auto& choice : choices) choice.progress->why = fmt::format("loading failed: {}", std::strerror(-error));
+    for (const auto& choice : choices)
+      choice.progress->why = fmt::format("loading failed: {}", std::strerror(-error));
     if (first_error.empty()) {
       first_error = std::strerror(-error);
       first_log = libbpf_log();
@@ -227,7 +235,8 @@ bool Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
   }
   const bool is_first = skeletons.empty();
   if (is_first)
-    generations.set_maps(bpf_map__fd(skeleton->maps.legacy_generations), bpf_map__fd(skeleton->maps.nft_generations));
+    generations.set_maps(bpf_map__fd(skeleton->maps.legacy_generations),
+                         bpf_map__fd(skeleton->maps.nft_generations));
   skeletons.push_back(std::move(skeleton));
   for (const auto& choice : choices) {
     std::vector<Link> made;
@@ -304,11 +313,13 @@ Result<Tracer> Tracer::start(const TracerOptions& options) {
   const auto& progress = tracer.state_->progress;
   if (std::none_of(progress.begin(), progress.end(),
                    [](const ProbeProgress& p) { return p.attached && !p.probe->tracepoint; }))
-    return Error{ExitStatus::unsupported,
-                 fmt::format("this kernel refuses tracing programs ({}). `vmtest/demo` shows pathtrace on a kernel of its "
-                             "own, in QEMU",
-                             tracer.state_->first_error),
-                 tracer.state_->first_log};
+    return Error{
+        ExitStatus::unsupported,
+        fmt::format(
+            "this kernel refuses tracing programs ({}). `vmtest/demo` shows pathtrace on a kernel of its "
+            "own, in QEMU",
+            tracer.state_->first_error),
+        tracer.state_->first_log};
   return tracer;
 }
 
@@ -325,7 +336,8 @@ void Tracer::detach() { state_->links.clear(); }
 std::vector<ProbeStatus> Tracer::probes() const {
   std::vector<ProbeStatus> result;
   for (const auto& p : state_->progress) {
-    ProbeStatus status{std::string(p.probe->name), p.attached ? ProbeState::attached : ProbeState::unavailable, {}};
+    ProbeStatus status{
+        std::string(p.probe->name), p.attached ? ProbeState::attached : ProbeState::unavailable, {}};
     if (!p.attached) status.why = p.why;
     result.push_back(std::move(status));
   }
@@ -335,7 +347,8 @@ std::vector<ProbeStatus> Tracer::probes() const {
 std::vector<std::string> Tracer::shortcomings() const {
   std::vector<std::string> lines;
   for (const auto& p : state_->progress)
-    if (!p.attached && (p.failed || p.probe->module.empty())) lines.push_back(fmt::format("{}: {}", p.probe->lost, p.why));
+    if (!p.attached && (p.failed || p.probe->module.empty()))
+      lines.push_back(fmt::format("{}: {}", p.probe->lost, p.why));
   if (!state_->trace_key_problem.empty())
     lines.push_back(fmt::format("rules of nftables and iptables-nft: {}", state_->trace_key_problem));
   return lines;
@@ -347,7 +360,8 @@ std::uint64_t Tracer::lost() const {
   const int cpus = libbpf_num_possible_cpus();
   std::vector<std::uint64_t> values(cpus > 0 ? static_cast<std::size_t>(cpus) : 1);
   const std::uint32_t all = 0;
-  if (bpf_map_lookup_elem(bpf_map__fd(state_->skeletons.front()->maps.lost_events), &all, values.data()) != 0) return 0;
+  if (bpf_map_lookup_elem(bpf_map__fd(state_->skeletons.front()->maps.lost_events), &all, values.data()) != 0)
+    return 0;
   std::uint64_t sum = 0;
   for (const auto value : values) sum += value;
   return sum;

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "kernel/btf.h"
-#include "pathtrace/filter.h"
 #include "kernel/generations.h"
+#include "pathtrace/filter.h"
 #include "support/result.h"
 #include "timeline/model.h"
 
@@ -16,10 +16,10 @@ namespace pathtrace {
 
 struct TracerOptions {
   pt_filter filter{};
-  std::uint32_t max_rules = 16384;      // of a legacy table whose counters are copied
+  std::uint32_t max_rules = 16384;       // of a legacy table whose counters are copied
   std::uint32_t buffer_bytes = 8 << 20;  // of the ring buffer; a power of two
-  bool trace_key = true;                // hold the nftables trace key
-  bool fentry = true;                   // false: kprobes and raw tracepoints only, as where fentry is refused
+  bool trace_key = true;                 // hold the nftables trace key
+  bool fentry = true;  // false: kprobes and raw tracepoints only, as where fentry is refused
 };
 
 class Tracer {

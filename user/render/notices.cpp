@@ -17,8 +17,8 @@ std::string counted(std::uint64_t count, const char* what) {
 }  // namespace
 
 std::string readiness_notice(const StartRecord& start) {
-  return "pathtrace: ready. Linux " + sanitise(start.kernel) + ", " + backends(start.backends) + "; tracing " +
-         sanitise(start.filter) + "\n";
+  return "pathtrace: ready. Linux " + sanitise(start.kernel) + ", " + backends(start.backends) +
+         "; tracing " + sanitise(start.filter) + "\n";
 }
 
 std::string closing_notice(const EndRecord& end) {

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <utility>
 #include <string_view>
+#include <utility>
 
 namespace pathtrace {
 
@@ -35,8 +35,10 @@ enum class Match { same, mislabelled, end_of_chain, different };
 // chain) or "return" (user chain), be it the policy, the implicit return or a rule that has no match.
 Match compare(const pt_trace_log& record, const Step* step) {
   const std::string_view type(record.type, strnlen(record.type, sizeof record.type));
-  if (step != nullptr && is_same_rule(record, *step)) return type == "rule" ? Match::same : Match::mislabelled;
-  if (type == "policy" && step != nullptr && step->kind == StepKind::policy && step->chain == text_of(record.chain))
+  if (step != nullptr && is_same_rule(record, *step))
+    return type == "rule" ? Match::same : Match::mislabelled;
+  if (type == "policy" && step != nullptr && step->kind == StepKind::policy &&
+      step->chain == text_of(record.chain))
     return Match::same;
   // the implicit return of a user chain is not a rule: no step shows it
   return type == "return" ? Match::end_of_chain : Match::different;
@@ -57,8 +59,8 @@ bool agree(const std::vector<const pt_trace_log*>& records, const std::vector<St
 std::string in_words(const std::vector<const pt_trace_log*>& records) {
   std::string words;
   for (const auto* record : records)
-    words += fmt::format("{}{}:{}:{}", words.empty() ? "" : " ", text_of(record->chain), text_of(record->type),
-                         record->number);
+    words += fmt::format("{}{}:{}:{}", words.empty() ? "" : " ", text_of(record->chain),
+                         text_of(record->type), record->number);
   return words;
 }
 
@@ -74,9 +76,10 @@ void TraceWitness::watch_rate(std::uint64_t ts_ns) {
     in_this_second_ = 0;
   }
   if (++in_this_second_ == flood_per_second)
-    note(fmt::format("an iptables TRACE rule makes the kernel log more than {} lines a second for traced packets alone; "
-                     "remove it when you are done with it",
-                     flood_per_second));
+    note(fmt::format(
+        "an iptables TRACE rule makes the kernel log more than {} lines a second for traced packets alone; "
+        "remove it when you are done with it",
+        flood_per_second));
 }
 
 void TraceWitness::add(const pt_trace_log& record) {
@@ -90,10 +93,12 @@ void TraceWitness::check(const pt_legacy_walk& walk, WalkObservation& seen) {
   std::vector<const pt_trace_log*> records;
   for (const auto& record : records_) {
     if (record.e.skb == walk.e.skb && record.e.netns == walk.e.netns && record.e.hook == walk.e.hook &&
-        record.e.ts_ns >= walk.e.ts_ns && record.e.ts_ns <= walk.end_ns && text_of(record.table) == seen.table)
+        record.e.ts_ns >= walk.e.ts_ns && record.e.ts_ns <= walk.end_ns &&
+        text_of(record.table) == seen.table)
       records.push_back(&record);
   }
-  const bool named = std::none_of(seen.steps.begin(), seen.steps.end(), [](const Step& s) { return s.missing; });
+  const bool named =
+      std::none_of(seen.steps.begin(), seen.steps.end(), [](const Step& s) { return s.missing; });
   if (records.empty() || !named) return;
   // TRACE sets the mark in the middle of a walk: what matched before has no record.
   for (std::size_t first = 0; first <= seen.steps.size(); ++first) {
@@ -101,9 +106,11 @@ void TraceWitness::check(const pt_legacy_walk& walk, WalkObservation& seen) {
     if (!agree(records, seen.steps, first, mislabelled)) continue;
     ++agreed_;
     for (const auto* record : mislabelled)
-      note(fmt::format("the kernel's TRACE calls {} {} rule {} \"{}\", because it ends its chain and has no match; it is a "
-                       "rule, and shown as one here",
-                       seen.table, text_of(record->chain), record->number, text_of(record->type)));
+      note(
+          fmt::format("the kernel's TRACE calls {} {} rule {} \"{}\", because it ends its chain and has no "
+                      "match; it is a "
+                      "rule, and shown as one here",
+                      seen.table, text_of(record->chain), record->number, text_of(record->type)));
     return;
   }
   Step step;
@@ -113,8 +120,8 @@ void TraceWitness::check(const pt_legacy_walk& walk, WalkObservation& seen) {
   step.table = seen.table;
   step.hook = seen.hook;
   step.verdict = seen.verdict;
-  step.missing = fmt::format("the rule counters of table {} and the kernel's own TRACE ({}) disagree", seen.table,
-                             in_words(records));
+  step.missing = fmt::format("the rule counters of table {} and the kernel's own TRACE ({}) disagree",
+                             seen.table, in_words(records));
   seen.steps = {std::move(step)};
 }
 

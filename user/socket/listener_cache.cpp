@@ -32,12 +32,14 @@ void ListenerCache::prepare(const std::string& protocol, std::uint16_t port) {
   ask(key);
 }
 
-void ListenerCache::began(std::uint32_t netns, const std::string& address, std::uint16_t port, std::int64_t ts_ns) {
+void ListenerCache::began(std::uint32_t netns, const std::string& address, std::uint16_t port,
+                          std::int64_t ts_ns) {
   if (began_.size() >= most_known) began_.clear();
   began_[{netns, address, port}] = ts_ns;
 }
 
-ListenerCache::Answer ListenerCache::get(const std::string& protocol, std::uint16_t port, std::int64_t as_of_ns) {
+ListenerCache::Answer ListenerCache::get(const std::string& protocol, std::uint16_t port,
+                                         std::int64_t as_of_ns) {
   const Key key{protocol, port};
   const auto known = known_.find(key);
   const bool usable = known != known_.end() && clock_() - known->second.asked_ns < usable_ns;

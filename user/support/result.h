@@ -12,14 +12,14 @@ namespace pathtrace {
 // The exit status of the program; `pathtrace(1)` lists them.
 enum class ExitStatus {
   success = 0,
-  failure = 1,          // anything not listed below
-  usage = 2,            // options that make no sense, a filter that can't match
-  no_permission = 3,    // not root, or a missing capability
-  unsupported = 4,      // no BTF, or a kernel that refuses tracing programs
+  failure = 1,        // anything not listed below
+  usage = 2,          // options that make no sense, a filter that can't match
+  no_permission = 3,  // not root, or a missing capability
+  unsupported = 4,    // no BTF, or a kernel that refuses tracing programs
   no_such_namespace = 5,
-  output_failed = 6,    // an output file can't be written
-  input_failed = 7,     // a capture file can't be read
-  command_failed = 8,   // the COMMAND after -- could not be started
+  output_failed = 6,   // an output file can't be written
+  input_failed = 7,    // a capture file can't be read
+  command_failed = 8,  // the COMMAND after -- could not be started
 };
 
 // What failed, on which object, the error's text and the next step, in `message`;
@@ -33,8 +33,11 @@ struct Error {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  // Implicit, so that a function returns its value or an Error as they are.
+  // NOLINTBEGIN(google-explicit-constructor)
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
+  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}
+  // NOLINTEND(google-explicit-constructor)
 
   explicit operator bool() const { return state_.index() == 0; }
   T& value() & { return std::get<0>(state_); }
@@ -55,7 +58,8 @@ template <>
 class [[nodiscard]] Result<void> {
  public:
   Result() = default;
-  Result(Error error) : state_(std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  Result(Error error) : state_(std::move(error)) {}
 
   explicit operator bool() const { return state_.index() == 0; }
   const Error& error() const { return std::get<1>(state_); }

@@ -33,28 +33,28 @@ struct Step {
   std::optional<std::string> table;
   std::optional<std::string> chain;
   std::optional<Hook> hook;
-  std::optional<int> rule;               // number in its chain, from 1
-  std::optional<std::uint64_t> handle;   // nftables
+  std::optional<int> rule;              // number in its chain, from 1
+  std::optional<std::uint64_t> handle;  // nftables
   std::optional<Verdict> verdict;
-  std::optional<std::string> target;     // the chain jumped to, or the target's name (REJECT, LOG, ...)
-  std::optional<std::string> text;       // as iptables-save or nft prints it, without "-A CHAIN"
+  std::optional<std::string> target;  // the chain jumped to, or the target's name (REJECT, LOG, ...)
+  std::optional<std::string> text;    // as iptables-save or nft prints it, without "-A CHAIN"
   std::optional<std::string> comment;
-  std::vector<PathElement> path;         // the jumps that led here, outermost first
-  std::optional<std::string> missing;    // why no rule is named, where none is
+  std::vector<PathElement> path;       // the jumps that led here, outermost first
+  std::optional<std::string> missing;  // why no rule is named, where none is
 
   // nat
-  std::optional<std::string> which;      // "src", "dst"
-  std::optional<std::string> from;       // "address:port"
+  std::optional<std::string> which;  // "src", "dst"
+  std::optional<std::string> from;   // "address:port"
   std::optional<std::string> to;
   // conntrack
   std::optional<std::string> state;
   // reject
-  std::optional<std::string> with;       // "tcp-reset", "icmp-port-unreachable", ...
+  std::optional<std::string> with;  // "tcp-reset", "icmp-port-unreachable", ...
   // drop
-  std::optional<std::string> reason;     // the kernel's own name: "NETFILTER_DROP"
-  std::optional<std::string> where;      // kernel function
+  std::optional<std::string> reason;  // the kernel's own name: "NETFILTER_DROP"
+  std::optional<std::string> where;   // kernel function
   // deliver
-  std::optional<std::string> listener;   // "0.0.0.0:80"
+  std::optional<std::string> listener;  // "0.0.0.0:80"
   // transmit, receive
   std::optional<std::string> interface;
 
@@ -81,9 +81,9 @@ struct Packet {
   std::int64_t ts_ns = 0;  // CLOCK_REALTIME
   Netns netns;
   Direction direction = Direction::original;
-  std::string protocol;  // "tcp", "udp", "icmp", "icmpv6", else the number
-  Endpoint source;       // JSON: src, sport
-  Endpoint destination;  // JSON: dst, dport
+  std::string protocol;              // "tcp", "udp", "icmp", "icmpv6", else the number
+  Endpoint source;                   // JSON: src, sport
+  Endpoint destination;              // JSON: dst, dport
   std::optional<std::string> flags;  // TCP: "S", "SA", "R", "FA", "PA", "A", ...
   std::optional<std::uint32_t> length;
   std::optional<std::string> iif;
@@ -101,7 +101,7 @@ struct Listener {
   std::optional<std::uint32_t> pid;
   std::optional<std::string> program;
   Netns netns;
-  std::optional<std::uint32_t> backlog;      // connections waiting for accept()
+  std::optional<std::uint32_t> backlog;  // connections waiting for accept()
   std::optional<std::uint32_t> max_backlog;
   bool v6only = false;  // bound to an IPv6 address and doesn't serve IPv4 through it; not in JSON
 
@@ -110,12 +110,12 @@ struct Listener {
 
 struct Cause {
   CauseKind kind = CauseKind::unknown;
-  std::string summary;                  // one sentence
-  std::optional<Step> rule;             // the deciding rule or policy, where one is to blame
+  std::string summary;       // one sentence
+  std::optional<Step> rule;  // the deciding rule or policy, where one is to blame
   std::optional<Listener> listener;
-  std::optional<std::string> reason;    // the kernel's own word, where it has one
-  std::optional<Step> shadowed;         // a rule that would have accepted it, had it come first
-  std::vector<std::string> evidence;    // what each claim rests on, in order
+  std::optional<std::string> reason;  // the kernel's own word, where it has one
+  std::optional<Step> shadowed;       // a rule that would have accepted it, had it come first
+  std::vector<std::string> evidence;  // what each claim rests on, in order
 
   bool operator==(const Cause&) const = default;
 };

@@ -19,7 +19,7 @@ struct WalkObservation {
   std::int64_t end_ns = 0;
   Backend backend = Backend::nftables;
   Family family = Family::ip;
-  std::string table;        // "" if not known
+  std::string table;  // "" if not known
   std::optional<Hook> hook;
   Verdict verdict = Verdict::accept;  // accept, drop, queue or stolen, as the kernel returned it
   // Rules and policy in the order in which they matched; offset_ns unset. Where the

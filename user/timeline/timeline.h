@@ -25,7 +25,7 @@ struct SocketFact {
 
 // A RST or ICMP error and the packet it answers.
 struct Answer {
-  std::uint64_t packet = 0;                // id of the answered packet
+  std::uint64_t packet = 0;                    // id of the answered packet
   std::optional<std::uint64_t> answer_packet;  // id of the RST or ICMP error, where it was seen
   std::variant<RejectObservation, StackResetObservation> what;
 };
@@ -53,16 +53,16 @@ struct IcmpErrorFact {
 // How far a connection has come, by the packets that no rule dropped and by what its sockets say.
 // UDP and ICMP: opened and established (a reply was seen) only.
 struct Progress {
-  bool opened = false;       // a SYN was seen, or a client's socket in SYN_SENT; UDP, ICMP: a packet
+  bool opened = false;  // a SYN was seen, or a client's socket in SYN_SENT; UDP, ICMP: a packet
   bool syn_ack = false;
   bool established = false;  // the client's ACK, or a socket that says so
   bool fin_client = false;
   bool fin_server = false;
-  bool reset = false;        // a RST of either end, or a socket that sent or accepted one
+  bool reset = false;          // a RST of either end, or a socket that sent or accepted one
   bool client_closed = false;  // the client's socket is in CLOSE
   bool server_closed = false;
-  bool last_ack = false;     // a socket went LAST_ACK or CLOSING → CLOSE: both FINs and their ACKs are over
-  bool stalled = false;      // the last packet of an open connection was dropped, and none got through since
+  bool last_ack = false;  // a socket went LAST_ACK or CLOSING → CLOSE: both FINs and their ACKs are over
+  bool stalled = false;   // the last packet of an open connection was dropped, and none got through since
 };
 
 // Everything known of one connection when it is reported. `connection` has id, protocol,
@@ -70,18 +70,18 @@ struct Progress {
 // the diagnosis's to fill in.
 struct ConnectionTrace {
   Connection connection;
-  std::vector<Packet> packets;          // all so far, in time order
-  std::size_t new_packets_from = 0;     // packets[i], i >= this, were not reported before
+  std::vector<Packet> packets;       // all so far, in time order
+  std::size_t new_packets_from = 0;  // packets[i], i >= this, were not reported before
   std::vector<SocketFact> sockets;
   std::vector<Answer> answers;
   std::vector<ListenerFact> listeners;
   std::vector<DropFact> drops;
   std::vector<IcmpErrorFact> icmp_errors;
   Progress progress;
-  std::uint32_t retransmissions = 0;    // SYNs sent again
-  std::uint64_t packets_omitted = 0;    // seen, but beyond max_packets
-  bool final = false;                   // nothing more is expected of it
-  bool again = false;                   // it was reported before (established, now closed)
+  std::uint32_t retransmissions = 0;  // SYNs sent again
+  std::uint64_t packets_omitted = 0;  // seen, but beyond max_packets
+  bool final = false;                 // nothing more is expected of it
+  bool again = false;                 // it was reported before (established, now closed)
   std::int64_t last_ns = 0;
 };
 
