@@ -13,7 +13,7 @@ BASE, OURS = "legacy 3 base", "legacy 3 pathtrace"
 
 def machine(**figures: list[float]) -> Machine:
     """Figures of the unmatched packet, by subject."""
-    return Machine("6.1", "6.1.0", 1, {f"legacy 3 {subject} udp_unmatched.packet": values for subject, values in figures.items()})
+    return Machine("6.1", "6.1.0", 1, figures={f"legacy 3 {subject} udp_unmatched.packet": values for subject, values in figures.items()})
 
 
 class Cells(unittest.TestCase):
