@@ -58,8 +58,11 @@ static __always_inline bool ends_walk(const struct record *r, __s32 code)
 
 static __always_inline int find_nft_frame(struct cpu_context *cpu, const struct record *r)
 {
+	const struct nft_pktinfo *pkt = r->pkt;
+	__u64 skb = (__u64)FIELD(pkt, skb);
+
 	for (int i = 0; i < PT_FRAMES; i++)
-		if (cpu->nft[i].pkt == (__u64)r->pkt)
+		if (cpu->nft[i].pkt == (__u64)pkt && cpu->nft[i].skb == skb)
 			return i;
 	return -1;
 }
@@ -186,7 +189,10 @@ static __always_inline int first_record(struct cpu_context *cpu, const struct re
 	frame = &cpu->nft[slot];
 	if (!frame->pkt)
 		cpu->nft_open++; /* else a stale one's place */
+	else if (frame->matched)
+		count_lost(PT_EVENT_NFT_WALK);
 	frame->pkt = (__u64)pkt; /* claimed, before an interrupt wants it */
+	frame->skb = (__u64)skb;
 	frame->start_ns = now;
 	if (matched)
 		matched = begin_walk(cpu, frame, scratch, skb, state, r, family);

@@ -2,6 +2,7 @@
 // pathtrace: which rule decided, and who answered. Options → a live trace or a replay → sinks.
 #include <fmt/format.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <clocale>
@@ -37,6 +38,13 @@ TextOptions terminal_options() {
   return text;
 }
 
+bool is_same_file(const std::string& a, const std::string& b) {
+  struct stat one {};
+  struct stat other {};
+  return stat(a.c_str(), &one) == 0 && stat(b.c_str(), &other) == 0 && one.st_dev == other.st_dev &&
+         one.st_ino == other.st_ino;
+}
+
 Result<std::vector<std::unique_ptr<Sink>>> make_sinks(const Options& options) {
   std::vector<std::unique_ptr<Sink>> sinks;
   if (options.json) {
@@ -44,6 +52,8 @@ Result<std::vector<std::unique_ptr<Sink>>> make_sinks(const Options& options) {
   } else if (!options.quiet || !options.write_file) {
     sinks.push_back(make_text_sink(stdout, terminal_options()));
   }
+  if (options.write_file && options.read_file && is_same_file(*options.write_file, *options.read_file))
+    return Error{ExitStatus::usage, "-r and -w name the same file; write to another one", {}};
   if (options.write_file) {
     auto capture = create_capture(*options.write_file);
     if (!capture) return capture.error();

@@ -128,6 +128,12 @@ RejectObservation reject_of(const pt_reject& reject) {
   }
 }
 
+// tcp_rcv_state_process() frees an ACK that it has processed by kfree_skb, at its label `discard`: no
+// loss, though it looks like one (5.4 .. 6.18).
+bool is_consumed(const DropObservation& drop) {
+  return drop.where == "tcp_rcv_state_process" && (!drop.reason || *drop.reason == "NOT_SPECIFIED");
+}
+
 SocketObservation::What socket_event(std::uint8_t kind) {
   switch (kind) {
     case PT_EVENT_ACTIVE_RESET:
@@ -223,8 +229,10 @@ std::optional<Observation> Decoder::decode(const pt_event& event) const {
     }
     case PT_EVENT_DROP: {
       const auto& drop = as<pt_drop>(event);
-      o.detail = DropObservation{drop.reason == no_reason ? std::nullopt : names_.drop_reason(drop.reason),
-                                 names_.symbol(drop.location).value_or("")};
+      DropObservation lost{drop.reason == no_reason ? std::nullopt : names_.drop_reason(drop.reason),
+                           names_.symbol(drop.location).value_or("")};
+      if (is_consumed(lost)) return std::nullopt;
+      o.detail = std::move(lost);
       return o;
     }
     default:

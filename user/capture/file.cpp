@@ -5,10 +5,12 @@
 #include "capture/file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "capture/line_reader.h"
 #include "render/write.h"
@@ -54,6 +56,13 @@ class CaptureSink final : public Sink {
   ~CaptureSink() override { std::fclose(file_); }
 
   Result<void> write(const Record& record) override {
+    // Not when it is opened: a run that fails before it traces anything leaves the old capture alone.
+    if (!std::exchange(begun_, true)) {
+      struct stat status {};
+      if (::fstat(::fileno(file_), &status) == 0 && S_ISREG(status.st_mode) &&
+          ::ftruncate(::fileno(file_), 0) != 0)
+        return output_error(path_);
+    }
     if (auto result = named(write_text(file_, to_json_line(record) + "\n")); !result) return result;
     // Packets come just before their connection.
     return std::holds_alternative<Packet>(record) ? Result<void>() : flush();
@@ -68,6 +77,7 @@ class CaptureSink final : public Sink {
 
   std::FILE* file_;
   std::string path_;
+  bool begun_ = false;
 };
 
 // Keeps where it is, for the messages.
@@ -155,7 +165,7 @@ Result<ReplayResult> Replay::run() {
 
 Result<std::unique_ptr<Sink>> create_capture(const std::string& path) {
   Fd fd(path == "-" ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0)
-                    : ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644));
+                    : ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644));
   if (!fd) return output_error(path);
   std::FILE* file = ::fdopen(fd.get(), "w");
   if (file == nullptr) return output_error(path);

@@ -76,6 +76,7 @@ class LiveTrace {
 
  private:
   Result<void> prepare();
+  [[nodiscard]] std::vector<std::string> blind_spots() const;
   Result<void> announce();
   Result<void> loop();
   Result<void> finish();
@@ -151,10 +152,20 @@ Result<void> LiveTrace::prepare() {
   facts_.listeners = [this](const std::string& protocol, std::uint16_t port) {
     return listeners_.get(protocol, port, as_of_ns_);
   };
+  facts_.blind_spots = blind_spots();
   auto reader = EventReader::open(tracer_->events_fd(), [this](const pt_event& event) { on_event(event); });
   if (!reader) return reader.error();
   reader_ = std::move(*reader);
   return {};
+}
+
+// What a cause that is found by elimination must not overlook.
+std::vector<std::string> LiveTrace::blind_spots() const {
+  std::vector<std::string> spots = tracer_->shortcomings();
+  if (filter_.netns != 0) spots.emplace_back("other network namespaces were not watched (--netns)");
+  if (filter_.interface[0] != '\0') spots.emplace_back("other interfaces were not watched (-i)");
+  if (!options_.trace_key) spots.emplace_back("rules of nftables were not watched (--no-trace-key)");
+  return spots;
 }
 
 Result<void> LiveTrace::announce() {
@@ -172,6 +183,8 @@ Result<void> LiveTrace::announce() {
   if (auto flushed = flush(); !flushed) return flushed;
   if (!options_.quiet) {
     fmt::print(stderr, "{}", readiness_notice(start));
+    if (!options_.trace_key)
+      fmt::print(stderr, "pathtrace: rules of nftables are not watched (--no-trace-key)\n");
     for (const auto& line : tracer_->shortcomings())
       fmt::print(stderr, "pathtrace: not available: {}\n", line);
   }
@@ -181,7 +194,7 @@ Result<void> LiveTrace::announce() {
       return Error{ExitStatus::output_failed,
                    fmt::format("--ready-fd {}: {}", *options_.ready_fd, std::strerror(errno)),
                    {}};
-    ::close(*options_.ready_fd);
+    if (*options_.ready_fd > STDERR_FILENO) ::close(*options_.ready_fd);
   }
   return {};
 }
@@ -232,6 +245,7 @@ Result<void> LiveTrace::report_loss() {
   const std::uint64_t lost = tracer_->lost() + reader_->malformed();
   if (lost == lost_reported_) return {};
   LostRecord record{lost - lost_reported_, lost_since_ns_, "ring buffer"};
+  if (lost_reported_ == 0) facts_.blind_spots.emplace_back("events were lost: the buffer was full");
   lost_reported_ = lost;
   lost_since_ns_ = clock_ns(CLOCK_REALTIME);
   return write(record);

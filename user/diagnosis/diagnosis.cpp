@@ -76,6 +76,12 @@ std::vector<std::string> all_missing(const Candidate& candidate, const Connectio
   return missing;
 }
 
+// Concluded from what was not seen: nothing here answered or dropped it, so somebody else did.
+bool is_by_elimination(CauseKind kind) {
+  return kind == CauseKind::remote_refused || kind == CauseKind::remote_reset ||
+         kind == CauseKind::no_reply || kind == CauseKind::no_route;
+}
+
 }  // namespace
 
 void diagnose(ConnectionTrace& trace, const Facts& facts) {
@@ -89,6 +95,8 @@ void diagnose(ConnectionTrace& trace, const Facts& facts) {
   connection.error = best.error;
   connection.fixes.clear();
   connection.missing = all_missing(best, trace);
+  if (is_by_elimination(best.cause.kind))
+    for (const std::string& spot : facts.blind_spots) add_distinct(connection.missing, spot);
   connection.confidence = connection.missing.empty() ? Confidence::exact : Confidence::partial;
   if (best.netns) connection.netns = *best.netns;
   connection.cause = std::move(best.cause);

@@ -21,11 +21,12 @@ struct Capability {
 
 // Loading a module's type information (fentry on ip_tables, nf_tables) and entering network
 // namespaces need CAP_SYS_ADMIN on every kernel so far.
-constexpr std::array<Capability, 5> needed{{
+constexpr std::array<Capability, 6> needed{{
     {39, "BPF", "load BPF programs"},
     {38, "PERFMON", "attach them to kernel functions"},
     {21, "SYS_ADMIN", "read module type information and enter network namespaces"},
     {12, "NET_ADMIN", "read the rulesets"},
+    {19, "SYS_PTRACE", "find the namespaces and sockets of other processes"},
     {34, "SYSLOG", "read kernel symbol addresses"},
 }};
 
