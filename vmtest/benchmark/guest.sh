@@ -170,6 +170,13 @@ pathtrace_stopped() {
     hold_reader
     stopped=1
     loads "$set"
+    resident
+}
+
+# The most memory that pathtrace's process had so far.
+resident() {
+    sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/resident \1/p' "/proc/$reader/status" >/tmp/said
+    figures run </tmp/said
 }
 
 # pathtrace_reading SET: after pathtrace_stopped
@@ -184,11 +191,12 @@ pathtrace_reading() {
     at "$subject"
 }
 
-# Afterwards nothing of it must be left in the way of the next.
+# Waits until it has read everything, and for its end: nothing of it must be left in the way of the next.
 pathtrace_end() {
     release_reader
     stopped=
-    sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/resident \1/p' "/proc/$reader/status" | figures run
+    [ "$where" = "$backend $rules $subject" ] || resident # flooded since
+    where="$backend $rules $subject"
     load stop "$reader" >/tmp/said || die 'pathtrace did not stop'
     figures run </tmp/said
     [ ! -s /tmp/errors ] || sed 's/^/pathtrace said: /' /tmp/errors

@@ -116,6 +116,7 @@ def tracer(results: Results) -> Table:
         rows += row(results, f"{backend}: memory locked, maps", Figure(of, "run.maps", divide=MIB, unit=" MiB"))
         rows += row(results, f"{backend}: memory locked, programs", Figure(of, "run.programs", divide=MIB, unit=" MiB"))
         rows += row(results, f"{backend}: most resident memory", Figure(of, "run.resident", divide=1024, unit=" MiB"))
+        rows += row(results, f"{backend}: the same, {FLOOD:,} connections begun", Figure(f"{of}-{FLOOD}", "run.resident", divide=1024, unit=" MiB"))
         for measure, title in (("udp_matched", "UDP"), ("tcp_matched", "TCP connections")):
             rows += row(results, f"{backend}, {title}: bytes an event", Figure(of, f"{measure}.bytes", by_measure=f"{measure}.events"))
             rows += row(results, f"{backend}, {title}: its process, instructions an event", Figure(of, f"{measure}.read", by_measure=f"{measure}.events"))
