@@ -52,7 +52,7 @@ std::string error_text(const std::string& error) {
 }
 
 std::string endpoint(const Endpoint& end) {
-  const std::string address = sanitise(end.address);
+  std::string address = sanitise(end.address);
   if (!end.port) return address;
   const bool ipv6 = address.find(':') != std::string::npos;
   return (ipv6 ? "[" + address + "]" : address) + ":" + std::to_string(*end.port);

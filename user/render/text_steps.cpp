@@ -147,7 +147,7 @@ TableNaming naming_of(const std::vector<Packet>& packets) {
 }
 
 std::string table_name(const Step& step, TableNaming naming) {
-  const std::string table = step.table ? sanitise(*step.table) : "?";
+  std::string table = step.table ? sanitise(*step.table) : "?";
   if (step.backend == Backend::nftables)
     return (step.family ? std::string(word(*step.family)) + " " : "") + table;
   if (!naming.both_iptables) return table;
