@@ -22,14 +22,21 @@ def judge(variant: scenario.Variant, folder: Path, guest_status: int) -> list[st
         return [f"the script in the guest ended with status {guest_status}" + (" (150 s were up)" if guest_status == 137 else "")]
     problems = read(folder / "problems").splitlines()
     problems += wrong_steps(variant, folder)
-    problems += wrong_status(variant, folder)
+    if variant.starts_pathtrace:
+        problems += wrong_trace(variant, folder)
+    problems += changed_state(variant, folder)
+    problems += [f"the kernel complained:\n{splat}" for splat in find_splats(read(folder / "dmesg"))]
+    return problems
+
+
+def wrong_trace(variant: scenario.Variant, folder: Path) -> list[str]:
+    """Of the pathtrace that ran beside the traffic."""
+    problems = wrong_status(variant, folder)
     lines, broken = json_lines(read(folder / "stdout.jsonl"), killed="KILL" in kills(variant))
     problems += broken
     problems += against_schema(lines)
     problems += expect.unmet(variant.get("expect", []), variant.get("refuse", []), lines)
     problems += wrong_text(variant, folder)
-    problems += changed_state(variant, folder)
-    problems += [f"the kernel complained:\n{splat}" for splat in find_splats(read(folder / "dmesg"))]
     return problems
 
 
@@ -42,7 +49,7 @@ def kills(variant: scenario.Variant) -> list[str]:
 
 
 def wrong_steps(variant: scenario.Variant, folder: Path) -> list[str]:
-    """What each connect said, and the status of each run."""
+    """What each connect said; the status of each run, and what it printed."""
     said = dict(line.split(" ", 1) for line in read(folder / "steps").splitlines())
     problems = []
     for number, step in enumerate(variant.steps()):
@@ -54,9 +61,12 @@ def wrong_steps(variant: scenario.Variant, folder: Path) -> list[str]:
             case _:
                 continue
         got = said.get(str(number), "nothing").strip()
+        printed = read(folder / f"step-{number}.out")
+        name = f"step {number} ({expect.compact(step, 200)})"
         if got != wanted:
-            problems.append(f"step {number} ({expect.compact(step, 200)}) said {got}, expected {wanted}")
-            problems += [f"     {line}" for line in read(folder / f"step-{number}.out").splitlines()[-5:]]
+            problems.append(f"{name} said {got}, expected {wanted}")
+            problems += [f"     {line}" for line in printed.splitlines()[-5:]]
+        problems += lacking(f"what {name} printed", step.get("output", []), printed)
     return problems
 
 
@@ -106,19 +116,24 @@ def against_schema(lines: list[dict]) -> list[str]:
 
 
 def wrong_text(variant: scenario.Variant, folder: Path) -> list[str]:
-    """Of `pathtrace -r` on what was recorded: regular expressions found one after the other."""
+    """Of `pathtrace -r` on what was recorded."""
     text = read(folder / "text")
-    position, problems = 0, []
-    for pattern in variant.get("expect_text", []):
-        found = re.compile(pattern, re.MULTILINE).search(text, position)
-        if not found:
-            problems.append(f"the text lacks, after what came before it: {pattern}\n" + "\n".join(f"     {line}" for line in text.splitlines()))
-            break
-        position = found.end()
+    problems = lacking("the text", variant.get("expect_text", []), text)
     for pattern in variant.get("refuse_text", []):
         if re.search(pattern, text, re.MULTILINE):
             problems.append(f"must not appear in the text: {pattern}")
     return problems
+
+
+def lacking(what: str, patterns: list[str], text: str) -> list[str]:
+    """Regular expressions are found one after the other."""
+    position = 0
+    for pattern in patterns:
+        found = re.compile(pattern, re.MULTILINE).search(text, position)
+        if not found:
+            return [f"{what} lacks, after what came before it: {pattern}\n" + "\n".join(f"     {line}" for line in text.splitlines())]
+        position = found.end()
+    return []
 
 
 def changed_state(variant: scenario.Variant, folder: Path) -> list[str]:

@@ -25,14 +25,15 @@ BUILD = HERE.parent / "build" / "vmtest"
 
 XTABLES_PLUGINS = "/usr/lib/x86_64-linux-gnu/xtables"
 TOOLS = """
-/usr/bin/dash /usr/bin/busybox /usr/bin/kmod /usr/bin/tar /usr/bin/ss /usr/bin/ip /usr/sbin/tc /usr/sbin/bridge /usr/sbin/sysctl
+/usr/bin/dash /usr/bin/busybox /usr/bin/kmod /usr/bin/tar /usr/bin/setpriv
+/usr/bin/ss /usr/bin/ip /usr/sbin/tc /usr/sbin/bridge /usr/sbin/sysctl
 /usr/sbin/nft /usr/sbin/ipset /usr/sbin/conntrack /usr/sbin/bpftool
 /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi /usr/sbin/arptables-legacy /usr/sbin/ebtables-legacy
 """.split()
 KMOD_NAMES = ("modprobe", "insmod", "rmmod", "lsmod", "modinfo", "depmod")
 
 # Applets that the real tools stand for; busybox would also prefer its own `ip` and `nc` inside its own shell, so that is left out too.
-NOT_APPLETS = {"ip", "nc", "sh", "ash", "tar", "sysctl", "tc", "ss", "busybox", "init", "linuxrc", "dpkg", "dpkg-deb", "rpm", *KMOD_NAMES}
+NOT_APPLETS = {"ip", "nc", "sh", "ash", "tar", "setpriv", "sysctl", "tc", "ss", "busybox", "init", "linuxrc", "dpkg", "dpkg-deb", "rpm", *KMOD_NAMES}
 
 # Kernel modules, as patterns of paths below kernel/. What they depend on comes along.
 MODULES = [

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""Runs the scenarios on real kernels, one boot a kernel, and says a line a test.
+"""Runs the scenarios on real kernels, one boot a kernel (and one for each other `boot` line), and says a line a test.
 
   python3 vmtest/run.py                            all scenarios on the default kernels
   python3 vmtest/run.py --kernel 6.12 [SUBSTRING…] those whose name has one of the substrings, on that kernel (6.1-smp2: two CPUs)
@@ -31,7 +31,7 @@ SILENCE = 200
 
 
 class Run:
-    """The variants of one kernel, in as many boots as it takes: one, unless a VM is lost on the way."""
+    """The variants of one kernel, in as many boots as it takes: one for each boot line, unless a VM is lost on the way."""
 
     def __init__(self, label: str, programs: dict[str, Path]):
         name, _, smp = label.partition("-smp")
@@ -58,9 +58,13 @@ class Run:
                 waiting[variant.id] = variant
         for variant in waiting.values():
             shutil.rmtree(self.folder / variant.id, ignore_errors=True)
+        for parameters in sorted({variant.boot for variant in waiting.values()}):
+            self.run_booted(parameters, {name: variant for name, variant in waiting.items() if variant.boot == parameters})
+
+    def run_booted(self, parameters: str, waiting: dict[str, scenario.Variant]) -> None:
         while waiting:
             before = len(waiting)
-            self.boot(waiting)
+            self.boot(parameters, waiting)
             if len(waiting) == before:  # nothing will come of trying again
                 for variant in waiting.values():
                     self.fail(variant, ["not run: the VM did not get there"], "")
@@ -75,7 +79,7 @@ class Run:
             return "this kernel has no ip_tables"
         return ""
 
-    def boot(self, waiting: dict[str, scenario.Variant]) -> None:
+    def boot(self, parameters: str, waiting: dict[str, scenario.Variant]) -> None:
         files = {f"test/variants/{variant.id}": scenario.script(variant).encode() for variant in waiting.values()}
         files["test/main"] = b". /test/variants.sh\n"
         self.boots += 1
@@ -94,7 +98,8 @@ class Run:
 
         outcome = vm.boot(
             self.kernel, initramfs.tested_part(self.programs, files), out, artifacts=self.folder, smp=self.smp,
-            timeout=vm.READY_WITHIN + SECONDS_A_VARIANT * len(waiting), silence=SILENCE, on_control=on_control,
+            timeout=vm.READY_WITHIN + SECONDS_A_VARIANT * len(waiting), silence=SILENCE, parameters=parameters,
+            on_control=on_control,
         )  # fmt: skip
         if running:
             tail = "\n".join(check.read(out / "console").splitlines()[-40:])

@@ -30,14 +30,16 @@ FAMILY_WORDS = {
 }
 
 KEYS = {
-    "": {"summary", "topology", "pathtrace", "netns", "backends", "families", "skip", "rules", "values", "setup", "traffic", "status", "changes",
-         "expect", "refuse", "expect_text", "refuse_text"},
+    "": {"summary", "boot", "topology", "pathtrace", "netns", "backends", "families", "skip", "rules", "values", "setup", "traffic", "status",
+         "changes", "expect", "refuse", "expect_text", "refuse_text"},
     "rules": {"in", "lines", "text"},
     "listen": {"listen", "in", "port", "udp", "backlog", "accept", "v6only"},
     "connect": {"connect", "in", "port", "udp", "source", "timeout_ms", "send", "linger0", "count", "errno"},
-    "run": {"run", "in", "status"},
+    "run": {"run", "in", "status", "output"},
     "kill": {"kill"},
 }  # fmt: skip
+# Those of a pathtrace that the harness starts: `pathtrace = false` leaves that to the steps.
+OF_PATHTRACE = {"netns", "status", "expect", "refuse", "expect_text", "refuse_text"}
 
 
 class ScenarioError(Exception):
@@ -61,6 +63,15 @@ class Variant:
     def id(self) -> str:
         """A file name."""
         return self.name.replace("/", ".")
+
+    @property
+    def boot(self) -> str:
+        """Parameters of the kernel; variants of the same share a boot."""
+        return self.fields.get("boot", "")
+
+    @property
+    def starts_pathtrace(self) -> bool:
+        return self.fields.get("pathtrace") is not False
 
     @property
     def setup(self) -> list[dict]:
@@ -136,6 +147,12 @@ def check_keys(fields: dict) -> None:
         unknown |= set(step) - KEYS[kind(step)]
     if unknown:
         raise ScenarioError(f"unknown: {', '.join(sorted(unknown))}")
+    if fields.get("pathtrace") is True:
+        raise ScenarioError("pathtrace is false or its arguments")
+    if fields.get("pathtrace") is False:
+        idle = OF_PATHTRACE & set(fields) | {"kill" for step in fields.get("traffic", []) if "kill" in step}
+        if idle:
+            raise ScenarioError(f"of a pathtrace that is not started: {', '.join(sorted(idle))}")
 
 
 def kind(step: dict) -> str:
@@ -165,11 +182,14 @@ def script(variant: Variant) -> str:
     for number, step in enumerate(variant.setup):
         lines += compiled(number, step)
     lines.append("state before")
-    arguments = variant.get("pathtrace", ["--dport", "80"])
-    lines.append(shlex.join(["start_pathtrace", variant.get("netns", "-"), *arguments]))
+    if variant.starts_pathtrace:
+        arguments = variant.get("pathtrace", ["--dport", "80"])
+        lines.append(shlex.join(["start_pathtrace", variant.get("netns", "-"), *arguments]))
     for number, step in enumerate(variant.traffic, start=len(variant.setup)):
         lines += compiled(number, step)
-    lines += ["stop_pathtrace", "state after"]
+    if variant.starts_pathtrace:
+        lines.append("stop_pathtrace")
+    lines.append("state after")
     return "\n".join(lines) + "\n"
 
 

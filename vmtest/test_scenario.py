@@ -21,10 +21,12 @@ class Scenario(unittest.TestCase):
         found = scenario.read_all()
         self.assertTrue(found)
         for variant in found:
-            self.assertIn("start_pathtrace", scenario.script(variant))
+            started = "start_pathtrace" in scenario.script(variant)
+            self.assertTrue(started or any("pathtrace" in step.get("run", "") for step in variant.steps()), variant.name)
 
     def test_a_misspelt_key_is_refused(self):
-        for text in ('expects = []', '[[traffic]]\nconnect = "x"\nerno = "ok"', '[rules.nftables]\nin = "h"\nlnes = []'):
+        steps = ('[[traffic]]\nconnect = "x"\nerno = "ok"', '[[traffic]]\nrun = "x"\noutputs = []')
+        for text in ("expects = []", "pathtrace = true", '[rules.nftables]\nin = "h"\nlnes = []', *steps):
             with self.assertRaises(scenario.ScenarioError):
                 variants(text)
 
@@ -39,6 +41,20 @@ class Scenario(unittest.TestCase):
         self.assertEqual([variant.get("expect")[0]["rule"] for variant in made], [2, 3])
         self.assertEqual(made[0].get("expect")[0]["text"], "rule 2 {unknown}")
 
+    def test_a_boot_line_is_none_unless_given(self):
+        self.assertEqual({variant.boot for variant in variants("")}, {""})
+        self.assertEqual({variant.boot for variant in variants('boot = "quiet"')}, {"quiet"})
+
+    def test_pathtrace_is_left_to_the_steps_where_it_is_false(self):
+        idle, asked = (scenario.script(variants(text + '[[traffic]]\nrun = "true"')[0]) for text in ("pathtrace = false\n", "pathtrace = []\n"))
+        self.assertEqual(idle.replace("state after", "stop_pathtrace\nstate after").replace("before\n", "before\nstart_pathtrace -\n"), asked)
+
+    def test_nothing_is_expected_of_a_pathtrace_that_is_not_started(self):
+        for text in ("status = 3", "expect_text = ['x']", '[[expect]]\ntype = "end"', '[[refuse]]\ntype = "end"', '[[traffic]]\nkill = "KILL"'):
+            variants(text)
+            with self.assertRaises(scenario.ScenarioError):
+                variants("pathtrace = false\n" + text)
+
     def test_values_may_hold_placeholders(self):
         made = variants("[values.ipv6]\nwords = 'from {client}'\n[[expect]]\ntext = '{words}'\n")
         self.assertEqual(made[1].get("expect")[0]["text"], "from fd01::2")
@@ -51,6 +67,34 @@ class Check(unittest.TestCase):
 
     def test_no_output_is_a_problem(self):
         self.assertEqual(len(check.json_lines("", killed=False)[1]), 1)
+
+    def test_what_a_step_printed_is_judged_beside_its_status(self):
+        (variant,) = variants('pathtrace = false\nfamilies = ["ipv4"]\n[[traffic]]\nrun = "x"\nstatus = 3\noutput = ["^a b$", "c"]')
+        right, reversed_, status_is_wrong, output_is_wrong = "a b\nc\n", "c\na b\n", "said 0, expected 3", "printed lacks"
+        for status, printed, said in (
+            (3, right, []),
+            (0, right, [status_is_wrong]),
+            (3, reversed_, [output_is_wrong]),
+            (0, "", [status_is_wrong, output_is_wrong]),
+        ):
+            with tempfile.TemporaryDirectory() as name:
+                (Path(name) / "steps").write_text(f"0 {status}\n")
+                (Path(name) / "step-0.out").write_text(printed)
+                problems = [line for line in check.wrong_steps(variant, Path(name)) if not line.startswith(" ")]
+                self.assertEqual(len(problems), len(said), problems)
+                for problem, words in zip(problems, said):
+                    self.assertIn(words, problem)
+
+    def test_without_a_pathtrace_of_ours_steps_and_state_are_judged(self):
+        (variant,) = variants('pathtrace = false\nfamilies = ["ipv4"]\n[[traffic]]\nrun = "x"')
+        with tempfile.TemporaryDirectory() as name:
+            for when in ("before", "after"):
+                (Path(name) / when).mkdir()
+                (Path(name) / when / "bpf").write_text("")
+            (Path(name) / "steps").write_text("0 0\n")
+            self.assertEqual(check.judge(variant, Path(name), 0), [])
+            (Path(name) / "after" / "bpf").write_text("prog tracing\n")
+            self.assertEqual(len(check.judge(variant, Path(name), 0)), 1)
 
     def test_an_empty_line_is_a_problem(self):
         self.assertEqual(len(check.json_lines('{"a":1}\n\n{"a":2}\n', killed=False)[1]), 1)

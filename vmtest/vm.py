@@ -12,6 +12,7 @@ Runs a command in it, prints what it prints, returns its exit status:
   --timeout SECONDS           120 unless told otherwise
   --out DIR                   receives the console and what the command leaves in /artifacts
   --count                     counting mode: guest time is guest instructions, for benchmarks
+  --boot PARAMETERS           of the kernel's command line, besides ours
 
 In the guest, `. /test/lib.sh` brings the topologies: `topology_host` makes the namespaces c and h.
 Exit status: the command's; 120 if the kernel complained (BUG, WARNING, …) though the command passed; 124 timeout; 125 the VM was
@@ -74,17 +75,18 @@ def boot(
     timeout: float = 120,
     silence: float = 0,
     counting: bool = False,
+    parameters: str = "",
     on_control: Callable[[str], None] = lambda word: None,
     on_output: Callable[[bytes], None] = lambda data: None,
 ) -> Outcome:
     """Boots and waits for the guest's exit. `out` is emptied, then holds console, output and, unless told where else, the artifacts.
 
-    `timeout` is for the whole run, `silence` for the time without any output (0: no such bound).
+    `timeout` is for the whole run, `silence` for the time without any output (0: no such bound). `parameters` go to the kernel.
     """
     for attempt in (1, 2):
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
-        outcome = _boot(kernel, tested, out, artifacts or out, smp, timeout, silence, counting, on_control, on_output)
+        outcome = _boot(kernel, tested, out, artifacts or out, smp, timeout, silence, counting, parameters, on_control, on_output)
         if outcome.verdict != "infrastructure":
             break
         if attempt == 1:
@@ -93,7 +95,7 @@ def boot(
     return outcome
 
 
-def _boot(kernel, tested, out, artifacts, smp, timeout, silence, counting, on_control, on_output) -> Outcome:
+def _boot(kernel, tested, out, artifacts, smp, timeout, silence, counting, parameters, on_control, on_output) -> Outcome:
     started = time.monotonic()
     initrd = out / "initrd"
     initramfs.build(kernel, tested, initrd)
@@ -102,7 +104,7 @@ def _boot(kernel, tested, out, artifacts, smp, timeout, silence, counting, on_co
         file.truncate(ARTIFACTS_SIZE)
     # A session of its own: a Ctrl-C in the terminal is for us, and we end QEMU; the kernel does if we are killed.
     qemu = subprocess.Popen(
-        command(kernel, initrd, disk, out / "console", smp, counting),
+        command(kernel, initrd, disk, out / "console", smp, counting, parameters),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=open(out / "qemu.err", "wb"), start_new_session=True,
         preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
     )
@@ -119,7 +121,7 @@ def _boot(kernel, tested, out, artifacts, smp, timeout, silence, counting, on_co
     return Outcome(verdict, reader.status, time.monotonic() - started, [], why)
 
 
-def command(kernel, initrd: Path, disk: Path, console: Path, smp: int, counting: bool) -> list[str]:
+def command(kernel, initrd: Path, disk: Path, console: Path, smp: int, counting: bool, parameters: str) -> list[str]:
     # Without cx16=off, QEMU 7.2 spoils the flags of cmpxchg16b, and kernels from 6.5 on die of it in their allocator.
     # Multi-threaded emulation of two CPUs hangs now and then, so two CPUs share a thread.
     machine = ["-accel", "tcg" if smp == 1 else "tcg,thread=single", "-cpu", "max,cx16=off"]
@@ -131,7 +133,7 @@ def command(kernel, initrd: Path, disk: Path, console: Path, smp: int, counting:
     arguments = "console=ttyS0 loglevel=5 panic=-1 oops=panic log_buf_len=4M net.ifnames=0 mitigations=off random.trust_cpu=on"
     return [
         "qemu-system-x86_64", *machine, "-smp", str(smp), "-m", "1024", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-        "-kernel", str(kernel.image), "-initrd", str(initrd), "-append", arguments,
+        "-kernel", str(kernel.image), "-initrd", str(initrd), "-append", f"{arguments} {parameters}".rstrip(),
         "-serial", f"file:{console}", "-serial", "stdio",
         "-drive", f"file={disk},format=raw,if=virtio,cache=unsafe",
     ]  # fmt: skip
@@ -252,6 +254,7 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS")
     parser.add_argument("--out", type=Path, metavar="DIR")
     parser.add_argument("--count", action="store_true")
+    parser.add_argument("--boot", default="", metavar="PARAMETERS")
     options = parser.parse_args()
 
     def show(data: bytes) -> None:
@@ -263,7 +266,7 @@ def main() -> int:
         kernel = kernels.find(options.kernel)
         tested = initramfs.tested_part(dict(map(added, options.add)), {"test/main": options.run.encode() + b"\n"})
         outcome = boot(
-            kernel, tested, out, smp=options.smp, timeout=options.timeout, counting=options.count, on_output=show
+            kernel, tested, out, smp=options.smp, timeout=options.timeout, counting=options.count, parameters=options.boot, on_output=show
         )
     except (kernels.KernelError, initramfs.InitramfsError) as error:
         print(f"vm.py: {error}", file=sys.stderr)
