@@ -240,6 +240,12 @@ static __always_inline int conn_request_leave(struct cpu_context *cpu, struct so
 	event->ack_backlog = cpu->syn_backlog;
 	event->max_ack_backlog = FIELD(sk, sk_max_ack_backlog);
 	event->dropped = (__u32)FIELD(sk, sk_drops.counter) != cpu->syn_drops;
+	event->port = FIELD(sk, __sk_common.skc_num);
+	event->family = FIELD(sk, __sk_common.skc_family);
+	if (event->family == AF_INET6)
+		bpf_core_read(event->address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+	else
+		*(__u32 *)event->address = FIELD(sk, __sk_common.skc_rcv_saddr);
 	emit_event(event);
 	return 0;
 }

@@ -21,6 +21,7 @@
 #include "cli/options.h"
 #include "cli/version.h"
 #include "render/output.h"
+#include "render/write.h"
 
 namespace {
 
@@ -92,17 +93,17 @@ int fail(const Error& error, int verbosity) {
   return static_cast<int>(error.status);
 }
 
+int print(const std::string& text) {
+  auto printed = write_text(stdout, text);
+  if (printed) printed = flush_text(stdout);
+  return printed ? 0 : fail(printed.error(), 0);
+}
+
 int run(const std::vector<std::string>& arguments) {
   auto options = parse_options(arguments);
   if (!options) return fail(options.error(), 0);
-  if (options->help) {
-    fmt::print("{}", help_text());
-    return 0;
-  }
-  if (options->version) {
-    fmt::print("pathtrace {}\n", version());
-    return 0;
-  }
+  if (options->help) return print(help_text());
+  if (options->version) return print(fmt::format("pathtrace {}\n", version()));
   auto sinks = make_sinks(*options);
   if (!sinks) return fail(sinks.error(), options->verbosity);
   auto result = options->read_file ? replay_file(*options, *sinks) : trace_live(*options, *sinks);

@@ -277,6 +277,14 @@ static __always_inline bool devices_wanted(const struct nf_hook_state *state)
 	return !filter.interface[0] || device_is(FIELD(state, in)) || device_is(FIELD(state, out));
 }
 
+/* An address for those who may not be handed a pointer (a global function's argument, arithmetic). The
+ * verifier of 7.2 knows skb->head as a pointer, earlier ones as a number; what was negated is a number. */
+static __always_inline __u64 as_number(__u64 pointer)
+{
+	asm volatile("%0 = -%0\n\t%0 = -%0" : "+r"(pointer));
+	return pointer;
+}
+
 static __always_inline __u64 network_address(struct sk_buff *skb)
 {
 	return (__u64)FIELD(skb, head) + FIELD(skb, network_header);
@@ -294,7 +302,7 @@ static __always_inline int skb_wanted(struct sk_buff *skb, __u8 family, struct t
 		family = skb_family(skb);
 	if (!family || (filter.family && family != filter.family))
 		return NOT_WANTED;
-	return tuple_at(t, network_address(skb), family);
+	return tuple_at(t, as_number(network_address(skb)), family);
 }
 
 /* Can this packet's ports be wanted? Constants of the run decide what is compared. */

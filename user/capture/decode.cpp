@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "capture/decode.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 
+#include <array>
 #include <utility>
 
 namespace pathtrace {
@@ -134,6 +136,13 @@ bool is_consumed(const DropObservation& drop) {
   return drop.where == "tcp_rcv_state_process" && (!drop.reason || *drop.reason == "NOT_SPECIFIED");
 }
 
+std::string bound_to(const pt_listener_syn& syn) {
+  std::array<char, INET6_ADDRSTRLEN> address{};
+  inet_ntop(syn.family, syn.address, address.data(), address.size());
+  return syn.family == AF_INET6 ? fmt::format("[{}]:{}", address.data(), syn.port)
+                                : fmt::format("{}:{}", address.data(), syn.port);
+}
+
 SocketObservation::What socket_event(std::uint8_t kind) {
   switch (kind) {
     case PT_EVENT_ACTIVE_RESET:
@@ -224,7 +233,8 @@ std::optional<Observation> Decoder::decode(const pt_event& event) const {
     }
     case PT_EVENT_LISTENER_SYN: {
       const auto& syn = as<pt_listener_syn>(event);
-      o.detail = ListenerSynObservation{syn.ack_backlog, syn.max_ack_backlog, syn.dropped != 0};
+      o.detail =
+          ListenerSynObservation{syn.ack_backlog, syn.max_ack_backlog, syn.dropped != 0, bound_to(syn)};
       return o;
     }
     case PT_EVENT_DROP: {

@@ -2,6 +2,7 @@
 #include "cli/command.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -11,6 +12,12 @@
 #include <cstring>
 
 namespace pathtrace {
+
+namespace {
+
+constexpr int patience_ms = 1000;
+
+}  // namespace
 
 Result<Command> Command::start(const std::vector<std::string>& arguments) {
   std::vector<char*> argv;
@@ -45,8 +52,19 @@ Result<Command> Command::start(const std::vector<std::string>& arguments) {
 
 int Command::wait() {
   int status = 0;
-  if (waitpid(pid_, &status, 0) < 0) return -1;
+  const pid_t ended = waitpid(pid_, &status, 0);
+  pidfd_.reset();
+  if (ended < 0) return -1;
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+bool Command::end() {
+  if (!pidfd_) return true;
+  syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGTERM, nullptr, 0);
+  pollfd ended{pidfd_.get(), POLLIN, 0};
+  if (poll(&ended, 1, patience_ms) <= 0) return false;
+  wait();
+  return true;
 }
 
 }  // namespace pathtrace

@@ -14,6 +14,12 @@ namespace pathtrace {
 
 class Command {
  public:
+  Command(Command&& other) noexcept = default;
+  Command& operator=(Command&& other) noexcept = default;
+  Command(const Command&) = delete;
+  Command& operator=(const Command&) = delete;
+  ~Command() { end(); }
+
   // Found by PATH, with the caller's own environment, signal mask emptied.
   // ExitStatus::command_failed says why it can't be started.
   static Result<Command> start(const std::vector<std::string>& arguments);
@@ -22,6 +28,10 @@ class Command {
   [[nodiscard]] int fd() const { return pidfd_.get(); }
   // Once it has ended: its exit status, or 128 + signal.
   int wait();
+  // A trace that ends first takes the command with it: SIGTERM, then a second's patience. False if it is
+  // still there. Nothing to do once it was waited for.
+  bool end();
+  [[nodiscard]] pid_t pid() const { return pid_; }
 
  private:
   Command(pid_t pid, Fd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}

@@ -130,12 +130,15 @@ Result<void> LiveTrace::flush() {
 
 Result<void> LiveTrace::prepare() {
   filter_ = options_.filter;
+  const auto allowed = check_permission();
   if (options_.netns) {
     auto netns = find_netns(*options_.netns);
-    if (!netns) return netns.error();
+    // without the capabilities for it, whether there is one can't always be told
+    if (!netns)
+      return netns.error().status == ExitStatus::no_permission && !allowed ? allowed.error() : netns.error();
     filter_.netns = netns->inode;
   }
-  if (auto allowed = check_permission(); !allowed) return allowed.error();
+  if (!allowed) return allowed.error();
   signals_ = block_signals();
   TracerOptions tracing;
   tracing.filter = filter_;
@@ -187,6 +190,8 @@ Result<void> LiveTrace::announce() {
       fmt::print(stderr, "pathtrace: rules of nftables are not watched (--no-trace-key)\n");
     for (const auto& line : tracer_->shortcomings())
       fmt::print(stderr, "pathtrace: not available: {}\n", line);
+    if (options_.verbosity > 0)
+      for (const auto& line : tracer_->details()) fmt::print(stderr, "pathtrace: {}\n", line);
   }
   if (options_.ready_fd) {
     constexpr std::string_view ready = "ready\n";
@@ -308,6 +313,9 @@ Result<void> LiveTrace::finish() {
   sigaddset(&signals, SIGTERM);
   sigprocmask(SIG_UNBLOCK, &signals, nullptr);
 
+  if (command_ && !command_->end())
+    fmt::print(stderr, "pathtrace: {} (pid {}) did not end on SIGTERM and goes on\n",
+               sanitise(options_.command.front()), command_->pid());
   tracer_->detach();
   reader_->drain();
   timeline_.finish();
@@ -325,7 +333,11 @@ Result<void> LiveTrace::run() {
   if (auto announced = announce(); !announced) return announced;
   if (!options_.command.empty()) {
     auto command = Command::start(options_.command);
-    if (!command) return command.error();
+    if (!command) {
+      stop("command could not be started");
+      finish();
+      return command.error();
+    }
     command_ = std::move(*command);
   }
   if (auto looped = loop(); !looped) return looped;

@@ -36,7 +36,7 @@ inline constexpr auto option_table = std::to_array<OptionSpec>({
     {"-v,--verbose", nullptr, OptionGroup::output, "more details on stderr; twice for all"},
     {"-c,--count", "N", OptionGroup::control, "end after N connections"},
     {"--duration", "TIME", OptionGroup::control, "end after 30, 30s, 5m or 1h"},
-    {"--ready-fd", "FD", OptionGroup::control, "write a newline to FD when tracing has begun"},
+    {"--ready-fd", "FD", OptionGroup::control, "write \"ready\" to FD when tracing has begun"},
     {"--no-trace-key", nullptr, OptionGroup::control, "leave nftables tracing off: no nftables rules"},
     {"--max-rules", "N", OptionGroup::control, "iptables rules a table may have (16384)"},
     {"-V,--version", nullptr, OptionGroup::control, "print the version and end"},

@@ -7,7 +7,6 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -47,12 +46,26 @@ std::string& libbpf_log() {
 
 int collect_libbpf(libbpf_print_level level, const char* format, va_list arguments) {
   if (level == LIBBPF_DEBUG) return 0;
-  std::array<char, 4096> text{};
-  const int length = vsnprintf(text.data(), text.size(), format, arguments);
-  if (length > 0)
-    libbpf_log().append(text.data(),
-                        std::min<std::size_t>(static_cast<std::size_t>(length), text.size() - 1));
+  va_list again;
+  va_copy(again, arguments);
+  const int length = vsnprintf(nullptr, 0, format, arguments);
+  if (length > 0) {
+    std::string text(static_cast<std::size_t>(length) + 1, '\0');  // a verifier log may be long
+    vsnprintf(text.data(), text.size(), format, again);
+    text.pop_back();
+    libbpf_log() += text;
+  }
+  va_end(again);
   return 0;
+}
+
+// What the verifier gave as its reason: the line before its statistics.
+std::string verifier_reason(const std::string& log) {
+  const auto statistics = log.find("\nprocessed ");
+  if (statistics == std::string::npos) return {};
+  const auto before = log.rfind('\n', statistics - 1);
+  const auto begin = before == std::string::npos ? 0 : before + 1;
+  return log.substr(begin, statistics - begin);
 }
 
 bool is_needed(const Probe& probe, const pt_filter& filter) {
@@ -66,6 +79,7 @@ struct ProbeProgress {
   bool attached = false;
   bool failed = false;  // not tried again
   std::string why;
+  std::string refusal;  // of the programs of first choice, where others are in use
 };
 
 struct Choice {
@@ -225,8 +239,10 @@ bool Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
   bpf_object__for_each_program(program, skeleton->obj)
       bpf_program__set_autoload(program, wanted.count(bpf_program__name(program)) != 0);
   if (const int error = pathtrace_bpf__load(skeleton.get()); error != 0) {
+    const std::string reason = verifier_reason(libbpf_log());
     for (const auto& choice : choices)
-      choice.progress->why = fmt::format("loading failed: {}", std::strerror(-error));
+      choice.progress->why =
+          fmt::format("loading failed: {}{}{}", std::strerror(-error), reason.empty() ? "" : ": ", reason);
     if (first_error.empty()) {
       first_error = std::strerror(-error);
       first_log = libbpf_log();
@@ -263,7 +279,10 @@ void Tracer::State::attach_all(const std::vector<Choice>& choices) {
     if (choice.progress->attached) continue;
     const std::string why = choice.progress->why;
     if (options.fentry && !choice.progress->probe->kprobe_only) load_and_attach({choice.by_kprobe()});
-    if (choice.progress->attached) continue;
+    if (choice.progress->attached) {
+      choice.progress->refusal = why;
+      continue;
+    }
     choice.progress->why = why;
     choice.progress->failed = true;
   }
@@ -351,6 +370,18 @@ std::vector<std::string> Tracer::shortcomings() const {
       lines.push_back(fmt::format("{}: {}", p.probe->lost, p.why));
   if (!state_->trace_key_problem.empty())
     lines.push_back(fmt::format("rules of nftables and iptables-nft: {}", state_->trace_key_problem));
+  return lines;
+}
+
+std::vector<std::string> Tracer::details() const {
+  std::vector<std::string> lines;
+  for (const auto& p : state_->progress) {
+    if (!p.attached) continue;
+    const bool by_kprobe = p.probe->kprobe_only || !state_->options.fentry || !p.refusal.empty();
+    lines.push_back(fmt::format("{}: {}, by {}{}{}", p.probe->name, p.probe->function,
+                                by_kprobe ? "kprobe" : (p.probe->tracepoint ? "tracepoint" : "fentry"),
+                                p.refusal.empty() ? "" : "; fentry: ", p.refusal));
+  }
   return lines;
 }
 

@@ -56,6 +56,7 @@ struct ListenerSynObservation {
   std::uint32_t backlog = 0;
   std::uint32_t max_backlog = 0;
   bool dropped = false;
+  std::optional<std::string> bound_to;  // "0.0.0.0:80", "[::]:80"
 };
 
 // A packet was freed as a loss.
