@@ -32,6 +32,9 @@ struct Reporting : testing::Test {
           accepted(tcp(server, client, tcp_fin | tcp_ack, server_isn + 1, isn + 2).to("eth0"), 200'100,
                    Hook::output)});
   }
+  void last_ack(std::int64_t micros) {
+    feed({accepted(tcp(client, server, tcp_ack, isn + 2, server_isn + 2).from("eth0"), micros, Hook::input)});
+  }
 };
 
 TEST_F(Reporting, RefusedAfterTheDustHasSettled) {
@@ -56,11 +59,39 @@ TEST_F(Reporting, DroppedAfterUnansweredNs) {
   EXPECT_FALSE(traces[0].connection.ended_ns);
 }
 
-TEST_F(Reporting, LaterRetransmissionsAreNotReportedAgain) {
+TEST_F(Reporting, LaterRetransmissionsAreReportedOnceTheyAreOver) {
   feed({walk(syn(), 0, Hook::input, {policy("INPUT", Verdict::drop)})});
   EXPECT_EQ(at(1501).size(), 1U);
   feed({walk(syn().with_id(9), 3'000'000, Hook::input, {policy("INPUT", Verdict::drop)})});
-  EXPECT_TRUE(at(9000).empty());
+  feed({walk(syn().with_id(10), 7'000'000, Hook::input, {policy("INPUT", Verdict::drop)})});
+  EXPECT_TRUE(at(126'000).empty());
+  const auto traces = at(127'001);
+  ASSERT_EQ(traces.size(), 1U);
+  EXPECT_TRUE(traces[0].again);
+  EXPECT_EQ(traces[0].new_packets_from, 1U);
+  EXPECT_EQ(traces[0].packets.size(), 3U);
+  EXPECT_EQ(timeline.next_due_ns(), 0);
+}
+
+TEST_F(Reporting, AtTheEndOfTheTraceToo) {
+  feed({walk(syn(), 0, Hook::input, {policy("INPUT", Verdict::drop)})});
+  EXPECT_EQ(at(1501).size(), 1U);
+  feed({walk(syn().with_id(9), 3'000'000, Hook::input, {policy("INPUT", Verdict::drop)})});
+  timeline.finish();
+  const auto traces = timeline.take();
+  ASSERT_EQ(traces.size(), 1U);
+  EXPECT_EQ(traces[0].new_packets_from, 1U);
+}
+
+TEST_F(Reporting, WhatAnOpenConnectionDidIsNotForgottenWithIt) {
+  handshake();
+  EXPECT_EQ(at(51).size(), 1U);
+  feed({accepted(tcp(client, server, tcp_ack, 2000, server_isn + 1).from("eth0"), 90'000, Hook::input)});
+  const auto traces = at(121'000);
+  ASSERT_EQ(traces.size(), 1U);
+  EXPECT_TRUE(traces[0].again);
+  EXPECT_EQ(traces[0].new_packets_from, 3U);
+  EXPECT_EQ(traces[0].packets.size(), 4U);
 }
 
 TEST_F(Reporting, ARetransmissionThatGetsThroughIs) {
@@ -83,13 +114,32 @@ TEST_F(Reporting, EstablishedAndThenClosed) {
   EXPECT_TRUE(traces[0].progress.established);
   EXPECT_FALSE(traces[0].final);
   close();
+  last_ack(200'200);
   EXPECT_TRUE(at(249).empty());
   traces = at(251);
   ASSERT_EQ(traces.size(), 1U);
   EXPECT_TRUE(traces[0].again);
   EXPECT_TRUE(traces[0].final);
-  EXPECT_EQ(traces[0].packets.size(), 5U);
+  EXPECT_EQ(traces[0].packets.size(), 6U);
   EXPECT_EQ(traces[0].new_packets_from, 3U);
+}
+
+TEST_F(Reporting, TheLastAckMayTakeARoundTrip) {
+  handshake();
+  EXPECT_EQ(at(51).size(), 1U);
+  close();
+  EXPECT_TRUE(at(400).empty());
+  last_ack(410'000);
+  EXPECT_TRUE(at(459).empty());
+  EXPECT_EQ(at(461).size(), 1U);
+}
+
+TEST_F(Reporting, ALastAckThatIsNeverSeen) {
+  handshake();
+  EXPECT_EQ(at(51).size(), 1U);
+  close();
+  EXPECT_TRUE(at(1700).empty());
+  EXPECT_EQ(at(1701).size(), 1U);
 }
 
 TEST_F(Reporting, DataDoesNotPutOffTheReportOfTheHandshake) {

@@ -49,7 +49,8 @@ TrackedConnection& ConnectionTable::create(const Observation& o) {
   connection.client_evidence = guess.evidence;
   connection.started_ns = o.ts_ns;
   connection.last_ns = o.ts_ns;
-  connection.by_age = by_age_.insert(by_age_.end(), connection.id);
+  auto& active = on(Shelf::active);
+  connection.by_age = active.insert(active.end(), connection.id);
   auto& ids = by_tuple_[connection.tuple];
   if (ids.size() == attempts_per_tuple) ids.erase(ids.begin());
   ids.push_back(connection.id);
@@ -110,8 +111,7 @@ void ConnectionTable::learn(TrackedConnection& connection, const Observation& o)
   }
   remember(connection.namespaces, o.netns.inode);
   connection.last_ns = std::max(connection.last_ns, o.ts_ns);
-  by_age_.splice(by_age_.end(), connection.stripped ? stripped_ : by_age_, connection.by_age);
-  connection.stripped = false;
+  put(connection, connection.shelf);
 }
 
 TrackedPacket* ConnectionTable::append(TrackedConnection& connection, TrackedPacket packet) {
@@ -119,6 +119,7 @@ TrackedPacket* ConnectionTable::append(TrackedConnection& connection, TrackedPac
     ++connection.packets_omitted;
     return nullptr;
   }
+  put(connection, Shelf::active);
   steps_ += packet.record.steps.size();
   connection.packets.push_back(std::move(packet));
   packets_.insert(connection.packets.back(), {connection.id, connection.packets.size() - 1});
@@ -137,11 +138,43 @@ void ConnectionTable::after_change(TrackedConnection& connection, std::size_t po
   packets_.insert(packet, {connection.id, position});
 }
 
+std::size_t ConnectionTable::steps_of(const TrackedConnection& connection) {
+  std::size_t steps = 0;
+  for (const TrackedPacket& packet : connection.packets) steps += packet.record.steps.size();
+  return steps;
+}
+
+// At the end of the shelf, as what was active last.
+void ConnectionTable::put(TrackedConnection& connection, Shelf shelf) {
+  auto& to = on(shelf);
+  to.splice(to.end(), on(connection.shelf), connection.by_age);
+  if (shelf == connection.shelf) return;
+  const std::size_t steps = steps_of(connection);
+  if (connection.shelf == Shelf::active) steps_ -= steps;
+  if (connection.shelf == Shelf::decided) decided_steps_ -= steps;
+  if (shelf == Shelf::active) steps_ += steps;
+  if (shelf == Shelf::decided) decided_steps_ += steps;
+  connection.shelf = shelf;
+}
+
 void ConnectionTable::forget_packets(TrackedConnection& connection) {
+  put(connection, Shelf::active);
   for (std::size_t i = 0; i < connection.packets.size(); ++i) before_change(connection, i);
   connection.packets = {};
-  if (!connection.stripped) stripped_.splice(stripped_.end(), by_age_, connection.by_age);
-  connection.stripped = true;
+  put(connection, Shelf::bare);
+}
+
+void ConnectionTable::retire(TrackedConnection& connection, std::size_t from, std::size_t to) {
+  put(connection, Shelf::active);
+  auto& packets = connection.packets;
+  for (std::size_t i = 0; i < packets.size(); ++i) {
+    packets_.erase(packets[i], {connection.id, i});
+    if (i >= from && i < to) steps_ -= packets[i].record.steps.size();
+  }
+  const auto at = [&packets](std::size_t i) { return packets.begin() + static_cast<std::ptrdiff_t>(i); };
+  packets.erase(at(from), at(to));
+  packets.shrink_to_fit();
+  put(connection, packets.empty() ? Shelf::bare : Shelf::decided);
 }
 
 void ConnectionTable::erase_from_tuple(const TrackedConnection& connection) {
@@ -159,7 +192,7 @@ void ConnectionTable::forget(std::uint64_t id) {
   TrackedConnection& connection = *found->second;
   forget_packets(connection);
   erase_from_tuple(connection);
-  stripped_.erase(connection.by_age);
+  on(connection.shelf).erase(connection.by_age);
   connections_.erase(found);
 }
 
@@ -170,12 +203,19 @@ TrackedConnection* ConnectionTable::find(std::uint64_t id) {
 
 TrackedConnection* ConnectionTable::one_too_many() {
   if (connections_.size() <= settings_.max_connections) return nullptr;
-  return connections_.at(stripped_.empty() ? by_age_.front() : stripped_.front()).get();
+  for (const Shelf shelf : {Shelf::bare, Shelf::decided, Shelf::active})
+    if (!on(shelf).empty()) return connections_.at(on(shelf).front()).get();
+  return nullptr;
 }
 
 TrackedConnection* ConnectionTable::too_long() {
-  if (steps_ <= settings_.max_steps || by_age_.empty()) return nullptr;
-  return connections_.at(by_age_.front()).get();
+  if (steps_ <= settings_.max_steps || on(Shelf::active).empty()) return nullptr;
+  return connections_.at(on(Shelf::active).front()).get();
+}
+
+TrackedConnection* ConnectionTable::too_much_decided() {
+  if (decided_steps_ <= settings_.max_decided_steps) return nullptr;
+  return connections_.at(on(Shelf::decided).front()).get();
 }
 
 std::vector<std::uint64_t> ConnectionTable::ids() const {

@@ -4,6 +4,7 @@
 // sequence number does, with the namespaces a connection was seen in for what carries none.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -43,13 +44,17 @@ class ConnectionTable {
   void after_change(TrackedConnection& connection, std::size_t position);
 
   void forget_packets(TrackedConnection& connection);
+  // It was reported for good: nothing belongs to its packets any more, and those in [from, to) are not kept.
+  void retire(TrackedConnection& connection, std::size_t from, std::size_t to);
   void forget(std::uint64_t id);
   [[nodiscard]] TrackedConnection* find(std::uint64_t id);
   // The connection to let go of if there are too many; nullptr if there aren't. Those whose packets
-  // are gone come first, then those that were silent for longest.
+  // are gone come first, then those that were reported for good; of these, that which was silent for longest.
   [[nodiscard]] TrackedConnection* one_too_many();
   // The connection to let go of the packets of if there are too many steps; nullptr if there aren't.
   [[nodiscard]] TrackedConnection* too_long();
+  // The connection to forget if too much is kept of those that were reported for good; nullptr if it isn't.
+  [[nodiscard]] TrackedConnection* too_much_decided();
   [[nodiscard]] std::size_t size() const { return connections_.size(); }
   [[nodiscard]] std::vector<std::uint64_t> ids() const;  // ascending
 
@@ -57,14 +62,20 @@ class ConnectionTable {
   TrackedConnection& create(const Observation& o);
   TrackedConnection* match(const Observation& o);
   void erase_from_tuple(const TrackedConnection& connection);
+  void put(TrackedConnection& connection, Shelf shelf);
+  [[nodiscard]] std::list<std::uint64_t>& on(Shelf shelf) {
+    return shelves_.at(static_cast<std::size_t>(shelf));
+  }
+  // What the table counts as the connection's.
+  [[nodiscard]] static std::size_t steps_of(const TrackedConnection& connection);
 
   TimelineSettings settings_;
   std::unordered_map<std::uint64_t, std::unique_ptr<TrackedConnection>> connections_;
   std::unordered_map<Tuple, std::vector<std::uint64_t>, TupleHash> by_tuple_;  // oldest first
-  std::list<std::uint64_t> by_age_;    // silent for longest first; those with packets
-  std::list<std::uint64_t> stripped_;  // likewise; those without
+  std::array<std::list<std::uint64_t>, 3> shelves_;                            // silent for longest first
   PacketIndex packets_;
-  std::size_t steps_ = 0;
+  std::size_t steps_ = 0;          // of those on Shelf::active
+  std::size_t decided_steps_ = 0;  // of those on Shelf::decided
   std::uint64_t last_id_ = 0;
 };
 

@@ -12,6 +12,10 @@ constexpr std::uint32_t error_timed_out = 110;  // ETIMEDOUT
 // A refused client that keeps trying would put off its report for ever.
 constexpr std::int64_t most_settles = 20;
 
+// One that goes on after its report for good (datagrams to a closed port) is reported ever less often: after
+// settle_ns, twice that, ... up to this many doublings, 25.6 s.
+constexpr unsigned most_doublings = 9;
+
 enum State : std::uint32_t {  // enum in net/tcp_states.h
   established = 1,
   syn_sent = 2,
@@ -56,6 +60,17 @@ void note_syn(TrackedConnection& connection, const TrackedPacket& packet, std::i
   if (is_new && is_sent_again(connection, packet)) ++connection.retransmissions;
 }
 
+// A FIN, and the ACK of the other end's.
+void note_fin(TrackedConnection& connection, const pt_flow& flow, bool from_client) {
+  if ((flow.tcp_flags & tcp_fin) != 0) {
+    (from_client ? connection.progress.fin_client : connection.progress.fin_server) = true;
+    (from_client ? connection.client_fin : connection.server_fin) = flow.seq;
+  }
+  const auto& fin = from_client ? connection.server_fin : connection.client_fin;
+  if (fin && (flow.tcp_flags & tcp_ack) != 0 && seq_reached(flow.ack_seq, *fin + 1))
+    (from_client ? connection.server_fin_acked : connection.client_fin_acked) = true;
+}
+
 void note_tcp(TrackedConnection& connection, const TrackedPacket& packet, std::int64_t ts_ns, bool is_new) {
   Progress& progress = connection.progress;
   const std::uint8_t flags = packet.flow.tcp_flags;
@@ -72,7 +87,7 @@ void note_tcp(TrackedConnection& connection, const TrackedPacket& packet, std::i
       !connection.server_isn || seq_reached(packet.flow.ack_seq, *connection.server_isn + 1);
   if (from_client && progress.syn_ack && (flags & tcp_ack) != 0 && acks_syn_ack)
     establish_at(connection, ts_ns);
-  if ((flags & tcp_fin) != 0) (from_client ? progress.fin_client : progress.fin_server) = true;
+  note_fin(connection, packet.flow, from_client);
   if (is_new) progress.stalled = false;
 }
 
@@ -125,10 +140,21 @@ std::int64_t settled(const TrackedConnection& connection, const TimelineSettings
 }
 
 std::int64_t end_due(const TrackedConnection& connection, const TimelineSettings& settings) {
-  if (!connection.is_tcp() || is_reset(connection) || both_closed(connection.progress))
-    return settled(connection, settings);
-  // The other end's last words may take a round trip.
+  const Progress& progress = connection.progress;
+  const bool said_all = progress.last_ack || (progress.client_closed && progress.server_closed) ||
+                        (connection.client_fin_acked && connection.server_fin_acked);
+  if (!connection.is_tcp() || is_reset(connection) || said_all) return settled(connection, settings);
+  // The other end's last words, if only the ACK of the last FIN, may take a round trip.
   return connection.last_ns + settings.unanswered_ns;
+}
+
+// Once it has settled, but the less often the more often that was.
+std::int64_t late_due(const TrackedConnection& connection, const TimelineSettings& settings) {
+  const std::int64_t settle = settings.settle_ns;
+  const std::int64_t rest = settle * (std::int64_t{1} << std::min(connection.late_reports, most_doublings));
+  const std::int64_t quiet =
+      std::min(connection.last_ns + settle, connection.late_ns + most_settles * settle);
+  return std::max(quiet, connection.reported_ns + rest);
 }
 
 }  // namespace
@@ -185,6 +211,7 @@ Phase phase_of(const TrackedConnection& connection) {
 }
 
 std::int64_t due_ns(const TrackedConnection& connection, const TimelineSettings& settings) {
+  if (is_late(connection)) return late_due(connection, settings);
   if (!is_news(connection)) return connection.reported ? connection.last_ns + settings.forget_ns : 0;
   switch (connection.phase) {
     case Phase::observed:
@@ -209,6 +236,15 @@ std::int64_t due_ns(const TrackedConnection& connection, const TimelineSettings&
 bool is_news(const TrackedConnection& connection) {
   if (!connection.reported) return connection.phase != Phase::observed;
   return connection.phase > connection.reported_phase;
+}
+
+bool is_late(const TrackedConnection& connection) {
+  return connection.decided && connection.has_unreported() && !is_news(connection);
+}
+
+bool closed_in_order(const TrackedConnection& connection) {
+  return connection.is_tcp() && connection.phase == Phase::ended && !is_reset(connection) &&
+         connection.answers.empty() && !connection.progress.stalled;
 }
 
 bool is_over(const TrackedConnection& connection) {

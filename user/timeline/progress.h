@@ -21,8 +21,12 @@ Phase phase_of(const TrackedConnection& connection);
 
 // When the connection is to be reported, or forgotten if it was; 0 = not by itself.
 std::int64_t due_ns(const TrackedConnection& connection, const TimelineSettings& settings);
-// Is there something to report that was not reported before?
+// Has it come further than was reported?
 bool is_news(const TrackedConnection& connection);
+// Was it reported for good, and has had packets since that took it no further?
+bool is_late(const TrackedConnection& connection);
+// Established and closed in order: that can be told without its packets.
+bool closed_in_order(const TrackedConnection& connection);
 // Has it reached a phase from which nothing more is expected?
 bool is_over(const TrackedConnection& connection);
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "timeline/packets.h"
+#include "timeline/progress.h"
 
 namespace pathtrace {
 
@@ -18,7 +19,7 @@ Connection describe(const TrackedConnection& tracked, bool final) {
   connection.server = endpoint_of(tracked.server, tuple.family, tuple.protocol);
   connection.started_ns = tracked.started_ns;
   const bool over = tracked.phase == Phase::answered || tracked.phase == Phase::ended;
-  if (final && over) connection.ended_ns = tracked.last_ns;
+  if (final && over) connection.ended_ns = is_late(tracked) ? tracked.decided->ended_ns : tracked.last_ns;
   if (tracked.opened_in)
     connection.netns = *tracked.opened_in;
   else if (!tracked.packets.empty())
@@ -41,6 +42,41 @@ Packet describe(const TrackedConnection& tracked, const TrackedPacket& packet) {
 
 }  // namespace
 
+namespace {
+
+template <typename T>
+void keep_first(std::vector<T>& facts, std::size_t count) {
+  if (count < facts.size()) facts.erase(facts.begin() + static_cast<std::ptrdiff_t>(count), facts.end());
+}
+
+template <typename Record>
+void keep_decided(Record& record, const Decided& decided) {
+  keep_first(record.sockets, decided.sockets);
+  keep_first(record.answers, decided.answers);
+  keep_first(record.listeners, decided.listeners);
+  keep_first(record.drops, decided.drops);
+  keep_first(record.icmp_errors, decided.icmp_errors);
+}
+
+}  // namespace
+
+Decided decide(const TrackedConnection& tracked, std::optional<std::int64_t> ended_ns) {
+  return {
+      tracked.packets.size(), tracked.sockets.size(),     tracked.answers.size(), tracked.listeners.size(),
+      tracked.drops.size(),   tracked.icmp_errors.size(), tracked.progress,       ended_ns};
+}
+
+void drop_late_facts(TrackedConnection& tracked) { keep_decided(tracked, *tracked.decided); }
+
+ConnectionTrace as_decided(const ConnectionTrace& trace) {
+  ConnectionTrace before = trace;
+  if (!trace.decided) return before;
+  keep_first(before.packets, trace.decided->packets);
+  keep_decided(before, *trace.decided);
+  before.progress = trace.decided->progress;
+  return before;
+}
+
 ConnectionTrace make_trace(const TrackedConnection& tracked, bool final) {
   ConnectionTrace trace;
   trace.connection = describe(tracked, final);
@@ -58,6 +94,7 @@ ConnectionTrace make_trace(const TrackedConnection& tracked, bool final) {
   trace.packets_omitted = tracked.packets_omitted;
   trace.final = final;
   trace.again = tracked.reported;
+  if (is_late(tracked)) trace.decided = tracked.decided;
   trace.last_ns = tracked.last_ns;
   return trace;
 }

@@ -18,6 +18,10 @@ namespace {
 
 constexpr std::uint32_t state_established = 1;  // TCP_ESTABLISHED
 
+// Packets that are kept of a connection that was reported for good, its first and its last: what decides is
+// among them.
+constexpr std::size_t most_decisive = 64;
+
 // The first sign of an established connection's end.
 bool begins_end(const pt_flow& flow) {
   return flow.protocol == protocol_tcp && (flow.tcp_flags & (tcp_fin | tcp_rst)) != 0;
@@ -25,6 +29,14 @@ bool begins_end(const pt_flow& flow) {
 
 bool begins_end(const SocketObservation& socket) {
   return socket.what != SocketObservation::What::retransmit && socket.old_state == state_established;
+}
+
+// Is all of it known that its packets' walks could have told?
+bool lacks_nothing(const TrackedConnection& connection) {
+  return std::all_of(connection.packets.begin(), connection.packets.end(), [](const TrackedPacket& packet) {
+    return std::none_of(packet.record.steps.begin(), packet.record.steps.end(),
+                        [](const Step& step) { return step.missing.has_value(); });
+  });
 }
 
 }  // namespace
@@ -43,10 +55,11 @@ struct Timeline::State {
   void update(TrackedConnection& connection, std::int64_t ts_ns);
   void run_deadlines(std::int64_t now_ns);
   void look_at(TrackedConnection& connection, std::int64_t now_ns);
-  void report_established(TrackedConnection& connection);
-  void report(TrackedConnection& connection, bool final);
-  void make_room();
-  void report_early(TrackedConnection& connection);
+  void report_established(TrackedConnection& connection, std::int64_t now_ns);
+  void report(TrackedConnection& connection, bool final, std::int64_t now_ns);
+  void retire(TrackedConnection& connection, bool late);
+  void make_room(std::int64_t now_ns);
+  void report_early(TrackedConnection& connection, std::int64_t now_ns);
 
   TimelineSettings settings;
   ReorderBuffer arrived;
@@ -77,10 +90,8 @@ void Timeline::finish() {
   state_->release(INT64_MAX);
   for (const std::uint64_t id : state_->table.ids()) {
     TrackedConnection& connection = *state_->table.find(id);
-    // an open connection may have gone on; an attempt that was only repeated has not
-    const bool went_on = connection.phase >= Phase::established && !connection.final_reported &&
-                         connection.packets.size() > connection.reported_packets;
-    if (!connection.reported || is_news(connection) || went_on) state_->report(connection, true);
+    if (!connection.reported || is_news(connection) || connection.has_unreported())
+      state_->report(connection, true, connection.last_ns);
     state_->table.forget(id);
   }
   state_->deadlines = {};
@@ -116,12 +127,12 @@ void Timeline::State::process(Observation o) {
     process_socket(o, *socket);
   else
     process_packet(o);
-  make_room();
+  make_room(o.ts_ns);
 }
 
 void Timeline::State::process_socket(const Observation& o, const SocketObservation& socket) {
   TrackedConnection& connection = table.of_socket(o, socket);
-  if (begins_end(socket)) report_established(connection);
+  if (begins_end(socket)) report_established(connection, o.ts_ns);
   table.learn(connection, o);
   SocketFact fact;
   fact.ts_ns = o.ts_ns;
@@ -139,7 +150,7 @@ ConnectionTable::Found Timeline::State::place_packet(const Observation& o) {
   ConnectionTable::Found found = table.find_packet(o);
   if (found.connection != nullptr) return found;
   TrackedConnection& connection = table.of_new_packet(o);
-  if (begins_end(o.flow)) report_established(connection);
+  if (begins_end(o.flow)) report_established(connection, o.ts_ns);
   TrackedPacket packet = begin_packet(o);
   packet.record.id = ++last_packet;
   if (table.append(connection, std::move(packet)) == nullptr) return {&connection, connection.packets.size()};
@@ -163,7 +174,11 @@ void Timeline::State::process_packet(const Observation& o) {
 }
 
 void Timeline::State::update(TrackedConnection& connection, std::int64_t ts_ns) {
-  const Phase phase = phase_of(connection);
+  Phase phase = phase_of(connection);
+  // what was decided is taken further, not back
+  if (connection.decided) phase = std::max(phase, connection.phase);
+  if (connection.decided && connection.late_ns == 0 && connection.has_unreported())
+    connection.late_ns = ts_ns;
   if (phase != connection.phase) connection.phase_ns = ts_ns;
   connection.phase = phase;
   deadlines.set(connection, due_ns(connection, settings));
@@ -175,57 +190,84 @@ void Timeline::State::run_deadlines(std::int64_t now_ns) {
     TrackedConnection* connection = table.find(entry.second);
     if (connection == nullptr || connection->scheduled_ns != entry.first) continue;
     connection->scheduled_ns = 0;
-    look_at(*connection, now_ns);
+    look_at(*connection, entry.first);
   }
 }
 
+// A deadline that has moved is met in its turn, be that now: so the order doesn't depend on advance().
 void Timeline::State::look_at(TrackedConnection& connection, std::int64_t now_ns) {
   const std::int64_t when = due_ns(connection, settings);
   if (when != 0 && when <= now_ns) {
-    if (!is_news(connection)) {
+    const bool told = !is_news(connection) && !is_late(connection);
+    // silent for long: what came after its last report, and took it no further
+    if (!told || connection.has_unreported())
+      report(connection, told || is_late(connection) || is_over(connection), now_ns);
+    if (told) {
       table.forget(connection.id);
       return;
     }
-    report(connection, is_over(connection));
   }
   deadlines.set(connection, due_ns(connection, settings));
 }
 
 // However short it was: a connection that came about is reported when it did and again when it ended.
-void Timeline::State::report_established(TrackedConnection& connection) {
-  if (connection.phase == Phase::established && !connection.reported) report(connection, false);
+void Timeline::State::report_established(TrackedConnection& connection, std::int64_t now_ns) {
+  if (connection.phase == Phase::established && !connection.reported) report(connection, false, now_ns);
 }
 
-void Timeline::State::report(TrackedConnection& connection, bool final) {
+void Timeline::State::report(TrackedConnection& connection, bool final, std::int64_t now_ns) {
+  const bool late = is_late(connection);
   due.push_back(make_trace(connection, final));
   connection.reported = true;
   connection.reported_phase = connection.phase;
+  connection.reported_ns = now_ns;
+  connection.reported_omitted = connection.packets_omitted;
+  connection.late_ns = 0;
+  if (final)
+    retire(connection, late);
+  else
+    connection.decided.reset();
   connection.reported_packets = connection.packets.size();
-  connection.final_reported = final;
-  if (!final) return;
-  // What was said for good need not be kept, only recognised when something of it comes late.
-  table.forget_packets(connection);
-  connection.reported_packets = 0;
 }
 
-void Timeline::State::make_room() {
+// What was said for good is only kept to recognise what comes late, and to say the same again.
+void Timeline::State::retire(TrackedConnection& connection, bool late) {
+  const std::size_t all = connection.packets.size();
+  if (late) {
+    ++connection.late_reports;
+    drop_late_facts(connection);
+    table.retire(connection, connection.decided->packets, all);
+    return;
+  }
+  const std::size_t most = std::min(most_decisive, settings.max_packets / 2);
+  const bool needless = closed_in_order(connection) && lacks_nothing(connection);
+  const std::size_t kept = needless ? 0 : std::min(most, all);
+  table.retire(connection, kept / 2, all - (kept - kept / 2));
+  connection.decided = decide(connection, due.back().connection.ended_ns);
+}
+
+void Timeline::State::make_room(std::int64_t now_ns) {
+  while (TrackedConnection* connection = table.too_much_decided()) {
+    report_early(*connection, now_ns);
+    table.forget(connection->id);
+  }
   while (TrackedConnection* connection = table.too_long()) {
-    report_early(*connection);
+    report_early(*connection, now_ns);
+    if (connection->decided) continue;  // reported for good: no longer among these
     table.forget_packets(*connection);
     connection->reported_packets = 0;
   }
   while (TrackedConnection* connection = table.one_too_many()) {
-    report_early(*connection);
+    report_early(*connection, now_ns);
     table.forget(connection->id);
   }
 }
 
-void Timeline::State::report_early(TrackedConnection& connection) {
-  const bool has_new_packets = connection.packets.size() > connection.reported_packets;
+void Timeline::State::report_early(TrackedConnection& connection, std::int64_t now_ns) {
   const bool is_early = !connection.reported || is_news(connection);
-  if (!is_early && (connection.final_reported || !has_new_packets)) return;
+  if (!is_early && !connection.has_unreported()) return;
   if (is_early) ++evicted;
-  report(connection, false);
+  report(connection, is_late(connection), now_ns);
 }
 
 }  // namespace pathtrace

@@ -65,6 +65,14 @@ struct Progress {
   bool stalled = false;   // the last packet of an open connection was dropped, and none got through since
 };
 
+// How much was known of a connection when it was reported for good. What comes later and doesn't take it any
+// further (the last ACK again, a RST to a segment that was on its way) is reported, and decides nothing.
+struct Decided {
+  std::size_t packets = 0, sockets = 0, answers = 0, listeners = 0, drops = 0, icmp_errors = 0;
+  Progress progress;
+  std::optional<std::int64_t> ended_ns;
+};
+
 // Everything known of one connection when it is reported. `connection` has id, protocol,
 // client, server, netns, started_ns, ended_ns and packets set; outcome, cause and the rest are
 // the diagnosis's to fill in.
@@ -82,8 +90,13 @@ struct ConnectionTrace {
   std::uint64_t packets_omitted = 0;  // seen, but beyond max_packets
   bool final = false;                 // nothing more is expected of it
   bool again = false;                 // it was reported before (established, now closed)
+  // It was reported for good before, and what came since changes nothing; see as_decided().
+  std::optional<Decided> decided;
   std::int64_t last_ns = 0;
 };
+
+// What the outcome and cause of `trace` rest on: without what came late, if it was decided before that.
+ConnectionTrace as_decided(const ConnectionTrace& trace);
 
 struct TimelineSettings {
   // After the last event of a packet or connection that looks decided, how long to wait
@@ -101,6 +114,9 @@ struct TimelineSettings {
   std::size_t max_connections = 200'000;
   std::size_t max_steps = 200'000;  // of all packets together; a step takes about 700 bytes
   std::size_t max_packets = 4'096;  // of one connection
+  // Of connections that were reported for good, kept so that something late is reported with the same
+  // outcome. Those that were silent for longest are forgotten beyond that.
+  std::size_t max_decided_steps = 20'000;
   // Events arrive out of order by at most this much: those of several CPUs, and a walk, which is
   // reported when it ends, after everything that happened inside it. A walk takes microseconds, but
   // its CPU may be a virtual one that is not running.

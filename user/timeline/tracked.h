@@ -48,6 +48,13 @@ enum class Phase {
   ended,
 };
 
+// What is let go of first if there is too much: from last to first.
+enum class Shelf {
+  active,   // has packets that were not reported, or may get some
+  decided,  // reported for good; what its outcome rests on is kept
+  bare,     // its packets were let go
+};
+
 struct TrackedConnection {
   std::uint64_t id = 0;
   Tuple tuple;
@@ -74,19 +81,28 @@ struct TrackedConnection {
   std::int64_t established_ns = 0;
   std::size_t answers_before = 0;  // answers to attempts before the one that was established
   std::int64_t stalled_ns = 0;
-  std::optional<Netns> opened_in;  // where the SYN was last seen
+  std::optional<Netns> opened_in;                       // where the SYN was last seen
+  std::optional<std::uint32_t> client_fin, server_fin;  // their sequence numbers
+  bool client_fin_acked = false, server_fin_acked = false;
   Phase phase = Phase::observed;
   std::int64_t phase_ns = 0;  // when it became that
 
   bool reported = false;
   Phase reported_phase = Phase::observed;
+  std::int64_t reported_ns = 0;
   std::size_t reported_packets = 0;
-  bool final_reported = false;
+  std::uint64_t reported_omitted = 0;
+  std::optional<Decided> decided;  // it was reported for good
+  std::int64_t late_ns = 0;        // when the first packet came that was not reported since
+  unsigned late_reports = 0;
 
   std::int64_t scheduled_ns = 0;  // its entry in the queue of deadlines; 0 = none
   std::list<std::uint64_t>::iterator by_age;
-  bool stripped = false;  // its packets were let go since it was last active
+  Shelf shelf = Shelf::active;
 
+  [[nodiscard]] bool has_unreported() const {
+    return packets.size() > reported_packets || packets_omitted > reported_omitted;
+  }
   [[nodiscard]] bool is_tcp() const { return tuple.protocol == protocol_tcp; }
   [[nodiscard]] bool is_from_client(const pt_flow& flow) const { return source_of(flow) == client; }
 };
