@@ -42,9 +42,16 @@ TEST(LegacyText, Reject) {
             "-j REJECT [target REJECT]");
 }
 
+TEST(LegacyText, WithoutDataThereAreNoOptions) {
+  EXPECT_EQ(first_rule({"TRACE"}), "-s 10.0.0.0/8 -j TRACE");
+  EXPECT_EQ(first_rule({"TRACE"}, Family::ip6), "-s a00::/8 -j TRACE");
+  EXPECT_EQ(first_rule({.target = "REJECT", .conditional = false}), "-j REJECT [target REJECT]");
+}
+
 TEST(LegacyText, WhatItCanNotRenderItNames) {
-  EXPECT_EQ(first_rule({.target = "FROB", .conditional = false, .matches = {"bpf"}}),
-            "[match bpf] -j FROB [target FROB]");
+  EXPECT_EQ(
+      first_rule({.target = "FROB", .conditional = false, .matches = {"bpf"}, .target_data = {1, 0, 0, 0}}),
+      "[match bpf] -j FROB [target FROB]");
   // Less data than the revision has.
   EXPECT_EQ(first_rule({.target = "DROP", .conditional = false, .matches = {"tcp"}}), "[match tcp] -j DROP");
 }

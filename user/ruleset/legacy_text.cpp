@@ -428,7 +428,8 @@ std::optional<std::string> options(const std::array<Known, N>& known, const Tabl
     auto text = entry.writer(data, Context{table.family, extension.revision});
     return data.complete() ? text : std::nullopt;
   }
-  return std::nullopt;
+  // TRACE and its like: without data there are no options
+  return extension.data_size == 0 ? std::optional<std::string>("") : std::nullopt;
 }
 
 // "-s 10.0.0.0/8"; nothing for any address.

@@ -131,11 +131,14 @@ struct Resolver::State {
                                       const pt_generation& now);
   nft::Evidence nft_evidence(const pt_nft_walk& walk);
   bool read_nft(Kept<nft::Ruleset>& kept, std::uint32_t inode);
+  void list_trace_rules();
 
   Generations& generations;
   std::map<LegacyKey, Kept<legacy::Snapshot>> legacy;
   std::map<std::uint32_t, Kept<nft::Ruleset>> nft;
   std::set<Backend> backends;
+  std::vector<TraceRule> trace_rules;
+  bool read_since = false;  // a ruleset was, since trace_rules was made
 };
 
 void Resolver::State::preload_legacy(std::uint32_t inode) {
@@ -159,6 +162,7 @@ void Resolver::State::preload_legacy(std::uint32_t inode) {
     backends.insert(Backend::iptables_legacy);
     const LegacyKey key{inode, preloaded.family, preloaded.reading.ruleset.table.name};
     legacy[key].add(std::move(preloaded.reading));
+    read_since = true;
   }
 }
 
@@ -178,7 +182,24 @@ bool Resolver::State::read_nft(Kept<nft::Ruleset>& kept, std::uint32_t inode) {
     return false;
   }
   kept.add(std::move(reading).value());
+  read_since = true;
   return true;
+}
+
+void Resolver::State::list_trace_rules() {
+  read_since = false;
+  trace_rules.clear();
+  const auto add = [this](std::vector<TraceRule> rules, std::uint32_t inode) {
+    for (TraceRule& rule : rules) {
+      rule.netns = {inode, netns_name(inode)};
+      trace_rules.push_back(std::move(rule));
+    }
+  };
+  for (const auto& [key, kept] : legacy)
+    if (!kept.readings.empty())
+      add(pathtrace::trace_rules(kept.readings.front().ruleset), std::get<std::uint32_t>(key));
+  for (const auto& [inode, kept] : nft)
+    if (!kept.readings.empty()) add(pathtrace::trace_rules(kept.readings.front().ruleset), inode);
 }
 
 const legacy::Snapshot* Resolver::State::tied_legacy(Kept<legacy::Snapshot>& kept, const pt_legacy_walk& walk,
@@ -223,6 +244,7 @@ const legacy::Snapshot* Resolver::State::legacy_snapshot(const pt_legacy_walk& w
         [&] { return generations.legacy(walk.table); });
     if (reading) {
       kept.add(std::move(reading).value());
+      read_since = true;
       return tied_legacy(kept, walk, generations.legacy(walk.table));
     }
     kept.failed_ns = monotonic_ns();
@@ -285,6 +307,11 @@ WalkObservation Resolver::resolve(const pt_legacy_walk& walk) {
 
 WalkObservation Resolver::resolve(const pt_nft_walk& walk) {
   return nft::observe(walk, state_->nft_evidence(walk));
+}
+
+const std::vector<TraceRule>& Resolver::trace_rules() {
+  if (state_->read_since) state_->list_trace_rules();
+  return state_->trace_rules;
 }
 
 std::vector<Backend> Resolver::backends() const { return {state_->backends.begin(), state_->backends.end()}; }

@@ -11,6 +11,7 @@
 
 #include "kernel/generations.h"
 #include "pathtrace/event.h"
+#include "ruleset/trace_rules.h"
 #include "timeline/observation.h"
 
 namespace pathtrace {
@@ -37,6 +38,10 @@ class Resolver {
 
   // Which backends were seen in use in any namespace by preload() (for the readiness notice).
   [[nodiscard]] std::vector<Backend> backends() const;
+
+  // The rules that make the kernel trace packets, in the last reading of every ruleset that was read so far.
+  // Cheap to ask for again: a list is made only after something was read.
+  [[nodiscard]] const std::vector<TraceRule>& trace_rules();
 
  private:
   struct State;

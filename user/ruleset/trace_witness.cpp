@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <string_view>
 #include <utility>
 
@@ -14,8 +15,10 @@ namespace {
 
 // Records that wait for their walk's end. A walk's records come right before it.
 constexpr std::size_t most_records = 4096;
-// A kernel log line costs some 40,000 instructions and ends up on the console: this many a second hurt.
+// A kernel log line costs some 40,000 instructions and ends up on the console: this many within a second
+// hurt.
 constexpr std::uint64_t flood_per_second = 200;
+constexpr std::size_t most_notices = 100;
 constexpr std::uint64_t second_ns = 1'000'000'000;
 
 template <std::size_t N>
@@ -66,24 +69,50 @@ std::string in_words(const std::vector<const pt_trace_log*>& records) {
 
 }  // namespace
 
-void TraceWitness::note(const std::string& text) {
-  if (said_.size() < 100 && said_.insert(text).second) notices_.push_back(text);
+void TraceWitness::tell(std::string text) {
+  if (told_ > most_notices) return;
+  ++told_;
+  notices_.push_back(told_ > most_notices ? "more about TRACE is not said" : std::move(text));
 }
 
+void TraceWitness::note(const std::string& text) {
+  if (told_ <= most_notices && said_.insert(text).second) tell(text);
+}
+
+// A rule that moves because another is inserted before it is not warned of again.
+void TraceWitness::warn_of(const std::vector<TraceRule>& rules) {
+  if (rules == present_) return;
+  present_ = rules;
+  std::map<std::string, int> alike;
+  for (const TraceRule& rule : rules) {
+    if (told_ > most_notices) return;
+    const std::string name = fmt::format("{} {} {} {} {} {}", rule.netns.inode, word(rule.backend),
+                                         word(rule.family), rule.table, rule.chain, rule.text);
+    int& warnings = warned_of_[name];
+    if (++alike[name] <= warnings) continue;
+    ++warnings;
+    tell(warning_of(rule));
+  }
+}
+
+// Records of several CPUs come a little out of order.
 void TraceWitness::watch_rate(std::uint64_t ts_ns) {
-  if (ts_ns - second_began_ns_ > second_ns) {
+  if (ts_ns > second_began_ns_ + second_ns) {
     second_began_ns_ = ts_ns;
     in_this_second_ = 0;
   }
-  if (++in_this_second_ == flood_per_second)
-    note(fmt::format(
-        "an iptables TRACE rule makes the kernel log more than {} lines a second for traced packets alone; "
-        "remove it when you are done with it",
-        flood_per_second));
+  if (++in_this_second_ <= flood_per_second || flooded_) return;
+  flooded_ = true;
+  const std::uint64_t took_ns = ts_ns > second_began_ns_ ? ts_ns - second_began_ns_ : 1;
+  note(
+      fmt::format("an iptables TRACE rule floods the kernel log: {} lines a second for traced packets alone; "
+                  "remove it when "
+                  "you are done with it",
+                  flood_per_second * second_ns / took_ns));
 }
 
 void TraceWitness::add(const pt_trace_log& record) {
-  note("an iptables TRACE rule is active: the kernel's own records are compared with what is shown here");
+  note("a TRACE rule was hit: the kernel's own records are compared with what is shown here");
   watch_rate(record.e.ts_ns);
   if (records_.size() == most_records) records_.pop_front();
   records_.push_back(record);

@@ -4,13 +4,16 @@
 // counters say is held against that. Two witnesses that disagree name no rule.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "pathtrace/event.h"
+#include "ruleset/trace_rules.h"
 #include "timeline/observation.h"
 
 namespace pathtrace {
@@ -21,18 +24,27 @@ class TraceWitness {
   // Compares the kernel's records of this walk, if there are any, with `seen`, and takes the rules out
   // of `seen` where they disagree.
   void check(const pt_legacy_walk& walk, WalkObservation& seen);
-  // What the user should know, each thing once: that the kernel mislabels a rule, that TRACE floods the log.
+  // Tells the user of each of these rules, hit or not, once.
+  void warn_of(const std::vector<TraceRule>& rules);
+  // What the user should know, each thing once: that a TRACE rule is there, that the kernel mislabels a rule,
+  // that TRACE floods the log.
   [[nodiscard]] std::vector<std::string> take_notices();
   [[nodiscard]] std::uint64_t agreed() const { return agreed_; }
 
  private:
   void watch_rate(std::uint64_t ts_ns);
+  void tell(std::string text);
+  // The same text only once.
   void note(const std::string& text);
 
   std::deque<pt_trace_log> records_;  // newest last
   std::uint64_t agreed_ = 0;
   std::uint64_t second_began_ns_ = 0;
   std::uint64_t in_this_second_ = 0;
+  bool flooded_ = false;
+  std::vector<TraceRule> present_;        // as it was told last
+  std::map<std::string, int> warned_of_;  // how many that are alike but for their number
+  std::size_t told_ = 0;
   std::set<std::string> said_;
   std::vector<std::string> notices_;
 };
