@@ -98,7 +98,7 @@ static __always_inline bool begin_walk(struct cpu_context *cpu, struct nft_frame
 	frame->n_records = 0;
 	describe_hook(&walk->e, state);
 	describe_origin(&walk->e, cpu, skb);
-	walk->e.ts_ns = bpf_ktime_get_ns();
+	walk->e.ts_ns = cpu->rejected.skb == (__u64)skb ? cpu->rejected.since_ns : bpf_ktime_get_ns();
 	walk->e.kind = PT_EVENT_NFT_WALK;
 	walk->table = BPF_CORE_READ(basechain, chain.table, handle);
 	walk->chain = BPF_CORE_READ(basechain, chain.handle);

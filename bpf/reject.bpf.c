@@ -18,6 +18,8 @@ static __always_inline int reject_enter(struct sk_buff *skb, __u32 with, __u32 c
 		return 0;
 	cpu->answering.skb = (__u64)skb;
 	cpu->answering.origin = PT_ORIGIN_REJECT;
+	cpu->rejected.skb = (__u64)skb;
+	cpu->rejected.since_ns = bpf_ktime_get_ns();
 	event = begin_event(PT_EVENT_REJECT, sizeof(*event));
 	if (!event)
 		return 0;

@@ -62,12 +62,20 @@ struct answering {
 	__u32 pad;
 };
 
+/* The packet that was answered last. nftables reports a rule after it ran: a walk whose first record is of
+ * the rule that rejects has begun before the answer. */
+struct answered {
+	__u64 skb;
+	__u64 since_ns;
+};
+
 struct cpu_context {
 	__u64 percpu_offset; /* __per_cpu_offset[this CPU], 0 = not read yet */
 	__u32 legacy_open;
 	__u32 nft_open;
 	struct answering answering;
-	__u64 syn_skb; /* tcp_conn_request under way */
+	struct answered rejected; /* by netfilter, until it is freed */
+	__u64 syn_skb;		  /* tcp_conn_request under way */
 	__u64 syn_sock;
 	__u32 syn_drops;
 	__u32 syn_backlog;

@@ -239,7 +239,7 @@ TEST(Reset, ByTheStack) {
 
 TEST(PacketOutcomes, ByHooksVerdictsAndFacts) {
   EXPECT_EQ(outcomes(reject_in_user_chain()), (std::vector{PacketOutcome::rejected, PacketOutcome::sent}));
-  EXPECT_EQ(outcomes(refused_by_stack()), (std::vector{PacketOutcome::delivered, PacketOutcome::sent}));
+  EXPECT_EQ(outcomes(refused_by_stack()), (std::vector{PacketOutcome::dropped, PacketOutcome::sent}));
   EXPECT_EQ(outcomes(dropped_by_input_rule()), (std::vector{PacketOutcome::dropped}));
   EXPECT_EQ(outcomes({accepted(syn().to("eth1"), 0, Hook::forward)}),
             (std::vector{PacketOutcome::forwarded}));

@@ -9,14 +9,19 @@ namespace pathtrace {
 
 namespace {
 
+// TCP answered it with a RST, for a socket or for want of one.
+bool was_reset(const ConnectionTrace& trace, const Packet& packet, bool has_socket) {
+  return std::any_of(trace.answers.begin(), trace.answers.end(), [&](const Answer& answer) {
+    const auto* reset = std::get_if<StackResetObservation>(&answer.what);
+    return answer.packet == packet.id && reset != nullptr && reset->has_socket == has_socket;
+  });
+}
+
 bool reached_socket(const ConnectionTrace& trace, const Packet& packet) {
-  const auto is_this = [&packet](const auto& fact) { return fact.packet == packet.id; };
-  const auto is_stack_reset = [&](const Answer& a) {
-    return is_this(a) && std::holds_alternative<StackResetObservation>(a.what);
-  };
-  return std::any_of(trace.listeners.begin(), trace.listeners.end(),
-                     [&](const ListenerFact& f) { return is_this(f) && !f.what.dropped; }) ||
-         std::any_of(trace.answers.begin(), trace.answers.end(), is_stack_reset);
+  return was_reset(trace, packet, true) ||
+         std::any_of(trace.listeners.begin(), trace.listeners.end(), [&](const ListenerFact& fact) {
+           return fact.packet == packet.id && !fact.what.dropped;
+         });
 }
 
 // The socket that takes a RST frees it as a "drop".
@@ -52,6 +57,7 @@ PacketOutcome outcome_of(const ConnectionTrace& trace, const Packet& packet) {
   if (last != nullptr && is_stop(*last))
     return last->verdict == Verdict::reject ? PacketOutcome::rejected : PacketOutcome::dropped;
   if (reached_socket(trace, packet)) return PacketOutcome::delivered;
+  if (was_reset(trace, packet, false)) return PacketOutcome::dropped;
   if (has_step(packet, StepKind::drop) && !is_taken_reset(packet, last)) return PacketOutcome::dropped;
   if (last == nullptr)
     return has_step(packet, StepKind::drop) ? PacketOutcome::delivered : PacketOutcome::unknown;

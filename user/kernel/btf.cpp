@@ -18,7 +18,7 @@ Result<KernelBtf> KernelBtf::load() {
         ExitStatus::unsupported,
         fmt::format("this kernel has no type information (/sys/kernel/btf/vmlinux: {}). pathtrace needs a "
                     "kernel built with CONFIG_DEBUG_INFO_BTF, as those of Debian, Ubuntu and Fedora are",
-                    std::strerror(errno)),
+                    std::strerror(errno == ESRCH ? ENOENT : errno)),  // libbpf's word for "no file"
         {}};
   return result;
 }

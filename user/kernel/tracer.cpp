@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <set>
 #include <string>
@@ -66,6 +67,17 @@ std::string verifier_reason(const std::string& log) {
   const auto before = log.rfind('\n', statistics - 1);
   const auto begin = before == std::string::npos ? 0 : before + 1;
   return log.substr(begin, statistics - begin);
+}
+
+// Why a kernel refuses what it can do, where an administrator or Secure Boot asked for it:
+// security/lockdown/.
+std::string lockdown() {
+  std::ifstream file("/sys/kernel/security/lockdown");
+  std::string modes;
+  std::getline(file, modes);
+  return modes.find("[confidentiality]") == std::string::npos
+             ? ""
+             : "; it is locked down (confidentiality), which keeps programs from reading its memory";
 }
 
 bool is_needed(const Probe& probe, const pt_filter& filter) {
@@ -335,9 +347,9 @@ Result<Tracer> Tracer::start(const TracerOptions& options) {
     return Error{
         ExitStatus::unsupported,
         fmt::format(
-            "this kernel refuses tracing programs ({}). `vmtest/demo` shows pathtrace on a kernel of its "
+            "this kernel refuses tracing programs ({}{}). `vmtest/demo` shows pathtrace on a kernel of its "
             "own, in QEMU",
-            tracer.state_->first_error),
+            tracer.state_->first_error, lockdown()),
         tracer.state_->first_log};
   return tracer;
 }
