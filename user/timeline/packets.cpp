@@ -232,7 +232,7 @@ void add_listener_syn(TrackedPacket& packet, const Observation& o, const Listene
   if (syn.dropped)
     append(packet, StepKind::drop, o.ts_ns).where = "tcp_conn_request";
   else
-    append(packet, StepKind::deliver, o.ts_ns);
+    append(packet, StepKind::deliver, o.ts_ns).listener = syn.bound_to;
 }
 
 void add_drop(TrackedPacket& packet, const Observation& o, const DropObservation& drop) {
