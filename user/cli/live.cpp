@@ -83,6 +83,7 @@ class LiveTrace {
   Result<void> handle_events();
   Result<void> report();
   Result<void> report_loss();
+  void say_notices();
   Result<void> write(const Record& record);
   Result<void> flush();
   void on_event(const pt_event& event);
@@ -193,6 +194,7 @@ Result<void> LiveTrace::announce() {
     if (options_.verbosity > 0)
       for (const auto& line : tracer_->details()) fmt::print(stderr, "pathtrace: {}\n", line);
   }
+  say_notices();
   if (options_.ready_fd) {
     constexpr std::string_view ready = "ready\n";
     if (::write(*options_.ready_fd, ready.data(), ready.size()) < 0)
@@ -256,14 +258,19 @@ Result<void> LiveTrace::report_loss() {
   return write(record);
 }
 
+void LiveTrace::say_notices() {
+  witness_.warn_of(resolver_->trace_rules());
+  for (const auto& notice : witness_.take_notices())
+    if (!options_.quiet) fmt::print(stderr, "pathtrace: {}\n", sanitise(notice));
+}
+
 Result<void> LiveTrace::handle_events() {
   // Nothing older than this can still be on its way once the buffer was emptied.
   const std::int64_t now = clock_ns(CLOCK_REALTIME);
   reader_->drain();
   watch_for_new_modules();
   timeline_.advance(now);
-  for (const auto& notice : witness_.take_notices())
-    if (!options_.quiet) fmt::print(stderr, "pathtrace: {}\n", sanitise(notice));
+  say_notices();
   if (auto loss = report_loss(); !loss) return loss;
   if (auto reported = report(); !reported) return reported;
   return flush();

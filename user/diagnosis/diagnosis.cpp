@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <ranges>
 #include <utility>
 
@@ -86,7 +87,9 @@ bool is_by_elimination(CauseKind kind) {
 
 void diagnose(ConnectionTrace& trace, const Facts& facts) {
   for (Packet& packet : trace.packets) packet.outcome = outcome_of(trace, packet);
-  const Story story(trace, facts);
+  // what came after it was reported for good is shown, and changes no conclusion
+  const auto before = trace.decided ? std::optional(as_decided(trace)) : std::nullopt;
+  const Story story(before ? *before : trace, facts);
   Candidate best = best_cause(story);
   believe_client_socket(best, story);
 

@@ -40,7 +40,8 @@ class Tracer {
   // Probes that aren't attached though their function exists, or whose function this kernel lacks
   // (a backend whose module isn't loaded is not one of them): a line each, "what is lost: why".
   [[nodiscard]] std::vector<std::string> shortcomings() const;
-  // How each attached probe is attached, a line each; and why not in the way that costs least, where it isn't.
+  // How each attached probe is attached, a line each; and why not in the way that costs least, where it
+  // isn't.
   [[nodiscard]] std::vector<std::string> details() const;
   [[nodiscard]] int events_fd() const;
   // Events that found no room in the ring buffer, since the start.
