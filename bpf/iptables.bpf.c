@@ -12,6 +12,7 @@
  * possible CPU, entry i's counter is at block[i / 256] + 16 * (i % 256) of per-CPU memory,
  * in blob order, chain heads and policies included; with one, in the entry itself.
  */
+#define PT_DIRECT_LOADS
 #include "lib/emit.h"
 #include "lib/interest.h"
 #include "lib/changing.h"
@@ -104,8 +105,33 @@ static __always_inline __u32 read_recseq(__u64 offset)
 {
 	__u32 seq = 0;
 
+#ifdef PT_DIRECT_LOADS
+	if (direct_loads)
+		return *(const __u32 *)WORDS_AT(xt_recseq_cookie + offset);
+#endif
 	bpf_probe_read_kernel(&seq, sizeof(seq), (void *)(xt_recseq_cookie + offset));
 	return seq;
+}
+
+static __always_inline __u64 read_private(__u64 table)
+{
+	return kernel_word(table + bpf_core_field_offset(struct xt_table, private));
+}
+
+static __always_inline __u64 read_private_and_name(__u64 table, __u64 *name)
+{
+	__u64 at = table + bpf_core_field_offset(struct xt_table, private);
+	__u64 private_to_name[5];
+
+	/* 32 bytes apart since 5.15: one read instead of two */
+	if (direct_loads || bpf_core_field_offset(struct xt_table, name) !=
+				    bpf_core_field_offset(struct xt_table, private) + 32) {
+		*name = kernel_word(table + bpf_core_field_offset(struct xt_table, name));
+		return kernel_word(at);
+	}
+	bpf_probe_read_kernel(private_to_name, sizeof(private_to_name), (void *)at);
+	*name = private_to_name[4];
+	return private_to_name[0];
 }
 
 struct walk_entries {
@@ -282,11 +308,13 @@ static __always_inline int take_snapshot(struct cpu_context *cpu, struct legacy_
 		bpf_loop(frame->entries, copy_entry, &w, 0);
 		return w.failed ? -1 : 0;
 	}
-	struct table_blocks *blocks = find_blocks(frame, slot, layout);
+	if (!frame->first_cookie) {
+		struct table_blocks *blocks = find_blocks(frame, slot, layout);
 
-	if (!blocks)
-		return -1;
-	frame->first_cookie = blocks->cookie[0];
+		if (!blocks)
+			return -1;
+		frame->first_cookie = blocks->cookie[0];
+	}
 	if (frame->entries <= PT_COUNTERS_PER_BLOCK)
 		return copy_counters(base, frame->first_cookie + percpu_offset(cpu),
 				     block_bytes(frame->entries, 0));
@@ -448,7 +476,7 @@ static long credit_match(__u32 i, void *context)
 
 static __always_inline void read_generation(__u64 table, struct pt_generation *generation)
 {
-	struct pt_generation *g = bpf_map_lookup_elem(&legacy_generations, &table);
+	struct pt_generation *g = tables_replaced ? bpf_map_lookup_elem(&legacy_generations, &table) : NULL;
 
 	if (g)
 		*generation = *g;
@@ -499,22 +527,26 @@ static __always_inline void open_frame(struct cpu_context *cpu, struct legacy_fr
 				       struct xt_table *table, struct legacy_scratch *scratch,
 				       const struct entry_layout *layout)
 {
-	struct xt_table_info *info = NULL;
-	__u32 size_number[2] = {}; /* the first two members of xt_table_info, since ever */
+	struct pt_generation generation;
+	__u64 info, size_number, name = 0;
 
-	frame->table = (__u64)table;
 	frame->others = 0;
 	frame->doubt = 0;
 	frame->recseq = 0;
-	bpf_core_read(&info, sizeof(info), &table->private);
-	frame->table_info = (__u64)info;
-	bpf_core_read(&size_number, sizeof(size_number), &info->size);
-	frame->blob_size = size_number[0];
-	frame->entries = size_number[1];
+	info = read_private_and_name((__u64)table, &name);
+	__builtin_memcpy(scratch->walk.table_name, &name, sizeof(name));
+	/* the first two members of xt_table_info, since ever */
+	size_number = kernel_word(info + bpf_core_field_offset(struct xt_table_info, size));
 	/* after private: a table that is replaced in between shows at exit */
-	read_generation((__u64)table, &frame->generation);
-	bpf_probe_read_kernel(scratch->walk.table_name, sizeof(scratch->walk.table_name),
-			      (const void *)table + bpf_core_field_offset(struct xt_table, name));
+	read_generation((__u64)table, &generation);
+	/* what the frame's last walk found out is good for this one, if it was of the same table */
+	if (frame->table != (__u64)table || frame->table_info != info || frame->size_number != size_number ||
+	    frame->generation.number != generation.number)
+		frame->first_cookie = 0;
+	frame->table = (__u64)table;
+	frame->table_info = info;
+	frame->size_number = size_number;
+	frame->generation = generation;
 
 	if (frame->entries > max_blocks * PT_COUNTERS_PER_BLOCK || frame->entries > MAX_ENTRIES)
 		frame->doubt |= PT_DOUBT_TOO_LARGE;
@@ -555,8 +587,7 @@ static __always_inline int take_slot(struct cpu_context *cpu)
 
 /* Nobody asked for this packet; but its walk may fall into one that is being watched on this CPU, and
  * must then be told from it. */
-static __always_inline int enter_silently(struct xt_table *table, struct sk_buff *skb,
-					  const struct entry_layout *layout)
+static __noinline int enter_silently(struct xt_table *table, struct sk_buff *skb, __u8 family)
 {
 	struct cpu_context *cpu;
 	struct legacy_scratch *scratch;
@@ -576,49 +607,50 @@ static __always_inline int enter_silently(struct xt_table *table, struct sk_buff
 	if (!scratch)
 		return 0;
 	claim_frame(cpu, &cpu->legacy[slot], skb, true);
-	open_frame(cpu, &cpu->legacy[slot], slot, table, scratch, layout);
+	open_frame(cpu, &cpu->legacy[slot], slot, table, scratch,
+		   family == AF_INET ? &ipt_layout : &ip6t_layout);
 	return 0;
 }
 
-static __always_inline int legacy_enter(struct xt_table *table, struct sk_buff *skb,
-					const struct nf_hook_state *state, __u8 family,
-					const struct entry_layout *layout)
+/* Is this walk watched, or lost and counted? */
+static __always_inline bool legacy_enter(struct xt_table *table, struct sk_buff *skb,
+					 const struct nf_hook_state *state, const struct ipv4_words *ip,
+					 __u8 family, const struct entry_layout *layout)
 {
 	struct legacy_scratch *scratch;
 	struct legacy_frame *frame;
 	struct cpu_context *cpu;
-	int slot, wanted;
-
-	if (!hook_worth_a_look(skb, state, family))
-		return enter_silently(table, skb, layout);
 	struct tuple t = {};
+	int slot, wanted = NOT_WANTED;
 
-	wanted = hook_wanted(skb, state, family, &t);
+	if (hook_possible(state))
+		wanted = ip && is_plain_ipv4(ip->a, ip->b) ? plain_ipv4_wanted(&t, ip)
+							   : skb_wanted(skb, family, &t);
 	cpu = this_context();
 	if (!wanted || !cpu)
-		return enter_silently(table, skb, layout);
+		return false;
 	slot = take_slot(cpu);
 	if (slot < 0 || slot >= PT_FRAMES) {
 		count_lost(PT_EVENT_LEGACY_WALK);
-		return 0;
+		return true;
 	}
 	__u32 key = slot;
 
 	scratch = bpf_map_lookup_elem(&legacy_scratches, &key);
 	if (!scratch)
-		return 0;
+		return true;
 	frame = &cpu->legacy[slot];
 	claim_frame(cpu, frame, skb, false);
 	__builtin_memset(&scratch->walk, 0, sizeof(scratch->walk));
 	describe(&scratch->walk.e, skb, &t, wanted);
 	if (!is_interesting(tuple_hash(&t, FIELD(state, net, ns.inum)), &scratch->walk.e)) {
 		close_frame(cpu, frame);
-		return enter_silently(table, skb, layout);
+		return false;
 	}
 	describe_hook(&scratch->walk.e, state);
 	describe_origin(&scratch->walk.e, cpu, skb);
 	open_frame(cpu, frame, slot, table, scratch, layout);
-	return 0;
+	return true;
 }
 
 /* The innermost open frame of this task, and of this packet where the exit knows it. */
@@ -642,13 +674,10 @@ static __always_inline int find_frame(struct cpu_context *cpu, __u64 skb)
 
 static __always_inline void check_frame(struct cpu_context *cpu, struct legacy_frame *frame)
 {
-	struct xt_table *table = (void *)frame->table;
-	struct xt_table_info *info = NULL;
 	__u32 delta;
 
 	/* the same table_info can't have been freed and come back: the walk would show in xt_recseq */
-	bpf_core_read(&info, sizeof(info), &table->private);
-	if ((__u64)info != frame->table_info)
+	if (read_private(frame->table) != frame->table_info)
 		frame->doubt |= PT_DOUBT_TABLE_REPLACED;
 	if (frame->doubt)
 		return;
@@ -794,14 +823,71 @@ static __always_inline bool may_migrate(const struct nf_hook_state *state)
 	return hook == NF_INET_LOCAL_OUT || hook == NF_INET_POST_ROUTING;
 }
 
-ENTER(ipt_do_table, ipt_do_table_enter, void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
+/* Few packets come to what follows. Not in line, so that the others don't pay for what it saves on the stack.
+ * What is an argument of the kernel's function is taken from `ctx` where it is needed, and not kept until
+ * then. */
+
+static __noinline bool ipv4_quiet(const void *ctx, const struct ipv4_words *ip)
 {
-	return legacy_enter(priv, skb, state, AF_INET, &ipt_layout);
+	struct sk_buff *skb = (void *)ARGUMENT(ctx, 2);
+
+	return is_quiet_ipv4(ip, (__u64)FIELD(skb, data), (void *)ARGUMENT(ctx, 3));
+}
+
+static __noinline bool ipv4_enter(const void *ctx, const struct ipv4_words *ip)
+{
+	return legacy_enter((void *)ARGUMENT(ctx, 1), (void *)ARGUMENT(ctx, 2), (void *)ARGUMENT(ctx, 3), ip,
+			    AF_INET, &ipt_layout);
+}
+
+static __noinline bool ipv6_enter(const void *ctx)
+{
+	return legacy_enter((void *)ARGUMENT(ctx, 1), (void *)ARGUMENT(ctx, 2), (void *)ARGUMENT(ctx, 3),
+			    NULL, AF_INET6, &ip6t_layout);
+}
+
+static __always_inline int not_watched(const void *ctx, __u8 family)
+{
+	return open_walks ? enter_silently((void *)ARGUMENT(ctx, 1), (void *)ARGUMENT(ctx, 2), family) : 0;
+}
+
+static __noinline int ipv4_exit(__u64 skb, bool may_migrate, __u32 verdict)
+{
+	return legacy_exit(skb, may_migrate, verdict, &ipt_layout);
+}
+
+static __noinline int ipv6_exit(__u64 skb, bool may_migrate, __u32 verdict)
+{
+	return legacy_exit(skb, may_migrate, verdict, &ip6t_layout);
+}
+
+/* skb->data is the IP header here: the matches rely on that. */
+ENTER(ipt_do_table, ipt_do_table_enter, void *priv, struct sk_buff *skb)
+{
+	struct ipv4_words ip;
+
+#ifdef PT_DIRECT_LOADS
+	if (direct_loads) {
+		const __u64 *header = WORDS_AT(FIELD(skb, data));
+		__u64 a = header[0], b = header[1], c = header[2];
+
+		if (!ipv4_possible(a, b, c))
+			return not_watched(ctx, AF_INET);
+		ip = (struct ipv4_words){ a, b, c };
+		return ipv4_quiet(ctx, &ip) || !ipv4_enter(ctx, &ip) ? not_watched(ctx, AF_INET) : 0;
+	}
+#endif
+	bpf_probe_read_kernel(&ip, sizeof(ip), FIELD(skb, data)); /* zeros if it fails */
+	if (ipv4_possible(ip.a, ip.b, ip.c) && !ipv4_quiet(ctx, &ip) && ipv4_enter(ctx, &ip))
+		return 0;
+	return not_watched(ctx, AF_INET);
 }
 
 ENTER(ip6t_do_table, ip6t_do_table_enter, void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 {
-	return legacy_enter(priv, skb, state, AF_INET6, &ip6t_layout);
+	if (hook_worth_a_look((__u64)FIELD(skb, data), state, AF_INET6) && ipv6_enter(ctx))
+		return 0;
+	return not_watched(ctx, AF_INET6);
 }
 
 static __always_inline int replace_enter(__u64 table)
@@ -809,6 +895,7 @@ static __always_inline int replace_enter(__u64 table)
 	struct pt_generation *g = bpf_map_lookup_elem(&legacy_generations, &table);
 	struct pt_generation next = { .changed_ns = ~0ull, .number = 1 };
 
+	tables_replaced = 1;
 	if (g)
 		next.number = g->number + 1;
 	bpf_map_update_elem(&legacy_generations, &table, &next, BPF_ANY);
@@ -830,14 +917,14 @@ SEC("fexit/ipt_do_table")
 int BPF_PROG(ipt_do_table_exit, void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
 	     unsigned int verdict)
 {
-	return open_walks ? legacy_exit((__u64)skb, may_migrate(state), verdict, &ipt_layout) : 0;
+	return open_walks ? ipv4_exit((__u64)skb, may_migrate(state), verdict) : 0;
 }
 
 SEC("fexit/ip6t_do_table")
 int BPF_PROG(ip6t_do_table_exit, void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
 	     unsigned int verdict)
 {
-	return open_walks ? legacy_exit((__u64)skb, may_migrate(state), verdict, &ip6t_layout) : 0;
+	return open_walks ? ipv6_exit((__u64)skb, may_migrate(state), verdict) : 0;
 }
 
 SEC("fentry/xt_replace_table")
@@ -855,13 +942,13 @@ int BPF_PROG(xt_replace_table_exit, struct xt_table *table)
 SEC("kretprobe/ipt_do_table")
 int BPF_KRETPROBE(ipt_do_table_exit_kprobe, unsigned int verdict)
 {
-	return open_walks ? legacy_exit(0, true, verdict, &ipt_layout) : 0;
+	return open_walks ? ipv4_exit(0, true, verdict) : 0;
 }
 
 SEC("kretprobe/ip6t_do_table")
 int BPF_KRETPROBE(ip6t_do_table_exit_kprobe, unsigned int verdict)
 {
-	return open_walks ? legacy_exit(0, true, verdict, &ip6t_layout) : 0;
+	return open_walks ? ipv6_exit(0, true, verdict) : 0;
 }
 
 SEC("kprobe/xt_replace_table")

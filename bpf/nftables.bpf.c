@@ -172,7 +172,7 @@ static __always_inline int first_record(struct cpu_context *cpu, const struct re
 		return 0;
 	/* inet chains run for both families, bridge and netdev ones for any packet */
 	family = pf == NFPROTO_IPV4 || pf == NFPROTO_IPV6 ? pf : skb_family(skb);
-	matched = family && hook_worth_a_look(skb, state, family);
+	matched = family && hook_worth_a_look(network_address(skb), state, family);
 	if (!matched && last)
 		return 0;
 	now = bpf_ktime_get_ns();

@@ -305,131 +305,148 @@ static __always_inline int skb_wanted(struct sk_buff *skb, __u8 family, struct t
 	return tuple_at(t, as_number(network_address(skb)), family);
 }
 
-/* Can this packet's ports be wanted? Constants of the run decide what is compared. */
-static __always_inline bool ports_possible(__be16 sport, __be16 dport)
+/* Can a packet with these ports be wanted? They are the upper half of `ports`, as they lie in the header.
+ * User space has made two comparisons of the filter: for a packet and for its answer. */
+static __always_inline bool ports_possible(__u64 ports)
 {
-	if (filter.port && sport != bpf_htons(filter.port) && dport != bpf_htons(filter.port))
+	return (ports & port_tests[0].mask) == port_tests[0].want ||
+	       (ports & port_tests[1].mask) == port_tests[1].want;
+}
+
+/* The kernel's memory, for loads instead of calls; `type` only says how far one may read. Since 6.2. An
+ * object that wants it defines PT_DIRECT_LOADS: bpftool 7.1 can't join two that name a function of the
+ * kernel. */
+#if defined(PT_DIRECT_LOADS) && !defined(PT_KPROBE)
+extern void *bpf_rdonly_cast(const void *obj, __u32 type) __ksym __weak;
+#define WORDS_AT(address)                                                                                    \
+	((const __u64 *)bpf_rdonly_cast((void *)(address), bpf_core_type_id_kernel(struct task_cputime)))
+#else
+#undef PT_DIRECT_LOADS
+#endif
+
+/* A number of the kernel's, 0 if it can't be read. */
+static __always_inline __u64 kernel_word(__u64 address)
+{
+	__u64 word = 0;
+
+#ifdef PT_DIRECT_LOADS
+	if (direct_loads)
+		return WORDS_AT(address)[0];
+#endif
+	bpf_probe_read_kernel(&word, sizeof(word), (void *)address);
+	return word;
+}
+
+/* The first 24 bytes of an IPv4 packet; without options, the ports are among them. */
+struct ipv4_words {
+	__u64 a, b, c;
+};
+
+static __always_inline bool is_plain_ipv4(__u64 a, __u64 b)
+{
+	__u32 protocol = b & 0xff00;
+
+	/* version 4, header of 20 bytes, not a later fragment */
+	if ((a & 0xff1f0000000000ffull) != 0x45)
 		return false;
-	if (!filter.sport && !filter.dport)
-		return true;
-	if ((!filter.dport || dport == bpf_htons(filter.dport)) &&
-	    (!filter.sport || sport == bpf_htons(filter.sport)))
-		return true;
-	return (!filter.dport || sport == bpf_htons(filter.dport)) &&
-	       (!filter.sport || dport == bpf_htons(filter.sport));
+	return protocol == IPPROTO_UDP << 8 || protocol == IPPROTO_TCP << 8;
 }
 
-/* The first bytes of a packet as the hot path reads them, at once: up to the TCP flags. */
-struct quick_ipv4 {
-	__u8 version_ihl, tos;
-	__be16 tot_len, id, frag_off;
-	__u8 ttl, protocol;
-	__be16 check;
-	__be32 saddr, daddr;
-	__be16 sport, dport;
-	__be32 seq, ack_seq;
-	__u8 offset, tcp_flags;
-	__u16 pad;
+/* What every packet of the host pays. False is certain; of the others hook_wanted() decides. */
+static __always_inline bool ipv4_possible(__u64 a, __u64 b, __u64 c)
+{
+	return !is_plain_ipv4(a, b) || ports_possible(c);
+}
+
+/* Two packets of one direction of one connection have the same. */
+static __always_inline __u64 mix_netns(__u64 hash, __u32 netns)
+{
+	return (hash ^ (__u64)netns << 32) * 0xbf58476d1ce4e5b9ull;
+}
+
+static __always_inline __u64 mix_ports(__u64 hash, __u32 ports)
+{
+	return hash ^ ((ports & 0xffff) << 16 | ports >> 16);
+}
+
+static __always_inline __u64 ipv4_hash(const struct ipv4_words *ip, __u32 netns)
+{
+	__u64 addresses = (ip->b & 0xffffffff00000000ull) | (__u32)ip->c;
+
+	return mix_netns(mix_ports(addresses * 0x9e3779b97f4a7c15ull, ip->c >> 32), netns);
+}
+
+/* The first 44 bytes of an IPv6 packet; without extension headers, the ports are among them. */
+struct ipv6_words {
+	__u64 first, saddr[2], daddr[2];
+	__u32 ports;
+	__u32 pad;
 };
 
-struct quick_ipv6 {
-	__be32 version_class_flow;
-	__be16 payload_len;
-	__u8 nexthdr, hop_limit;
-	__u64 saddr[2], daddr[2];
-	__be16 sport, dport;
-	__be32 seq, ack_seq;
-	__u8 offset, tcp_flags;
-	__u16 pad;
-};
-
-enum { QUICK_NO = 0, QUICK_MAYBE = 1, QUICK_DATA = 2 };
-
-/* A packet of bulk data: TCP, without SYN, FIN or RST. */
-static __always_inline int quick_answer(__u8 protocol, __u8 tcp_flags)
+static __always_inline bool is_plain_ipv6(const struct ipv6_words *ip)
 {
-	return protocol == IPPROTO_TCP && !(tcp_flags & 7) ? QUICK_DATA : QUICK_MAYBE;
+	return has_ports(ip->first >> 48);
 }
 
-static __always_inline bool quick_protocol(__u8 protocol)
+static __always_inline bool ipv6_possible(const struct ipv6_words *ip)
 {
-	return !filter.protocol || filter.protocol == IPPROTO_ICMP || filter.protocol == IPPROTO_ICMPV6 ||
-	       protocol == filter.protocol;
+	return !is_plain_ipv6(ip) || ports_possible((__u64)ip->ports << 32);
 }
 
-/* What most packets of a host pay: one read and a few comparisons. QUICK_NO is certain; of the others
- * hook_wanted() decides. *flow_hash is set for QUICK_DATA: two packets of one direction of one
- * connection have the same. */
-static __always_inline int hook_quick(struct sk_buff *skb, const struct nf_hook_state *state, __u8 family,
-				      __u64 *flow_hash)
+static __always_inline __u64 ipv6_hash(const struct ipv6_words *ip, __u32 netns)
 {
-	__u64 hash;
-	int answer;
+	__u64 hash = (ip->saddr[0] ^ ip->daddr[1]) * 0x9e3779b97f4a7c15ull;
 
-	if (filter.netns && filter.netns != FIELD(state, net, ns.inum))
-		return QUICK_NO;
-	if (filter.family && filter.family != family)
-		return QUICK_NO;
-	if (family == AF_INET) {
-		struct quick_ipv4 ip;
-
-		/* shorter packets: what lies behind them is memory of the skb's too (skb_shared_info) */
-		if (bpf_probe_read_kernel(&ip, sizeof(ip), (void *)network_address(skb)))
-			return QUICK_MAYBE;
-		if (ip.version_ihl != 0x45 || (ip.frag_off & bpf_htons(0x1fff)) || !has_ports(ip.protocol))
-			return QUICK_MAYBE;
-		if (!quick_protocol(ip.protocol) || !ports_possible(ip.sport, ip.dport))
-			return QUICK_NO;
-		answer = quick_answer(ip.protocol, ip.tcp_flags);
-		hash = ((__u64)ip.saddr << 32 | ip.daddr) * 0x9e3779b97f4a7c15ull;
-		hash ^= (__u64)ip.sport << 16 | ip.dport;
-	} else {
-		struct quick_ipv6 ip;
-
-		if (bpf_probe_read_kernel(&ip, sizeof(ip), (void *)network_address(skb)))
-			return QUICK_MAYBE;
-		if (!has_ports(ip.nexthdr))
-			return QUICK_MAYBE;
-		if (!quick_protocol(ip.nexthdr) || !ports_possible(ip.sport, ip.dport))
-			return QUICK_NO;
-		answer = quick_answer(ip.nexthdr, ip.tcp_flags);
-		hash = (ip.saddr[0] ^ ip.daddr[1]) * 0x9e3779b97f4a7c15ull;
-		hash = (hash ^ ip.saddr[1]) * 0xbf58476d1ce4e5b9ull;
-		hash = (hash ^ ip.daddr[0]) * 0x94d049bb133111ebull;
-		hash ^= (__u64)ip.sport << 16 | ip.dport;
-	}
-	*flow_hash = (hash ^ (__u64)FIELD(state, net, ns.inum) << 32) * 0xbf58476d1ce4e5b9ull;
-	return answer;
+	hash = (hash ^ ip->saddr[1]) * 0xbf58476d1ce4e5b9ull;
+	hash = (hash ^ ip->daddr[0]) * 0x94d049bb133111ebull;
+	return mix_netns(mix_ports(hash, ip->ports), netns);
 }
 
-/* At a netfilter hook, for a packet of which hook_quick() is not sure. */
+/* tuple_at() for a plain packet, whose first bytes were read already. */
+__weak __noinline int plain_ipv4_wanted(struct tuple *t, const struct ipv4_words *ip)
+{
+	if (!t || !ip)
+		return NOT_WANTED;
+	*(__u32 *)t->saddr = ip->b >> 32;
+	*(__u32 *)t->daddr = ip->c;
+	t->sport = ip->c >> 32;
+	t->dport = ip->c >> 48;
+	t->protocol = ip->b >> 8;
+	t->ip_id = ip->a >> 32;
+	t->transport_offset = 20;
+	t->family = AF_INET;
+	return tuple_wanted(t);
+}
+
+/* At a netfilter hook, for a packet that is possible. */
+static __always_inline bool hook_possible(const struct nf_hook_state *state)
+{
+	return (!filter.netns || filter.netns == FIELD(state, net, ns.inum)) && devices_wanted(state);
+}
+
 static __always_inline int hook_wanted(struct sk_buff *skb, const struct nf_hook_state *state, __u8 family,
 				       struct tuple *t)
 {
-	if (filter.netns && filter.netns != FIELD(state, net, ns.inum))
-		return NOT_WANTED;
-	if (!devices_wanted(state))
-		return NOT_WANTED;
-	return skb_wanted(skb, family, t);
+	return hook_possible(state) ? skb_wanted(skb, family, t) : NOT_WANTED;
 }
 
-/* hook_quick()'s flow hash, for a packet that was parsed. */
+/* ipv4_hash() or ipv6_hash(), for a packet that was parsed. */
 static __always_inline __u64 tuple_hash(const struct tuple *t, __u32 netns)
 {
-	const __u64 *s = (const __u64 *)t->saddr;
-	const __u64 *d = (const __u64 *)t->daddr;
-	__u64 hash;
+	const __u64 *saddr = (const __u64 *)t->saddr;
+	const __u64 *daddr = (const __u64 *)t->daddr;
+	__u32 ports = (__u32)t->dport << 16 | t->sport;
 
 	if (t->family == AF_INET) {
-		hash = ((__u64) * (const __be32 *)t->saddr << 32 | *(const __be32 *)t->daddr) *
-		       0x9e3779b97f4a7c15ull;
-	} else {
-		hash = (s[0] ^ d[1]) * 0x9e3779b97f4a7c15ull;
-		hash = (hash ^ s[1]) * 0xbf58476d1ce4e5b9ull;
-		hash = (hash ^ d[0]) * 0x94d049bb133111ebull;
+		struct ipv4_words ip = { .b = saddr[0] << 32, .c = (__u64)ports << 32 | (__u32)daddr[0] };
+
+		return ipv4_hash(&ip, netns);
 	}
-	hash ^= (__u64)t->sport << 16 | t->dport;
-	return (hash ^ (__u64)netns << 32) * 0xbf58476d1ce4e5b9ull;
+	struct ipv6_words ip = { .saddr = { saddr[0], saddr[1] },
+				 .daddr = { daddr[0], daddr[1] },
+				 .ports = ports };
+
+	return ipv6_hash(&ip, netns);
 }
 
 /* Fills in everything the event header says of the packet, from `t`. */

@@ -19,12 +19,7 @@
 #define PACKETS_AFTER_DROP 4
 #define QUIET_PLACES	   16384
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, QUIET_PLACES);
-	__type(key, __u32);
-	__type(value, __u64);
-} quiet_flows __weak SEC(".maps");
+__u64 quiet_flows[QUIET_PLACES] __weak = {};
 
 /* A packet, told from the next one that lives at the same address. */
 struct packet_mark {
@@ -50,20 +45,16 @@ struct {
 
 static __always_inline bool is_quiet(__u64 flow_hash)
 {
-	__u32 place = flow_hash % QUIET_PLACES;
-	__u64 *quiet = bpf_map_lookup_elem(&quiet_flows, &place);
-
-	return quiet && *quiet == flow_hash;
+	return quiet_flows[flow_hash % QUIET_PLACES] == flow_hash;
 }
 
 static __always_inline void set_quiet(__u64 flow_hash, bool on)
 {
-	__u32 place = flow_hash % QUIET_PLACES;
-	__u64 *quiet = bpf_map_lookup_elem(&quiet_flows, &place);
+	__u64 *quiet = &quiet_flows[flow_hash % QUIET_PLACES];
 
-	if (quiet && on)
+	if (on)
 		*quiet = flow_hash;
-	else if (quiet && *quiet == flow_hash)
+	else if (*quiet == flow_hash)
 		*quiet = 0;
 }
 
@@ -123,14 +114,49 @@ static __always_inline bool is_interesting(__u64 flow_hash, const struct pt_even
 	return e->flow.tcp_flags & TCP_FIN_SYN_RST || data_is_interesting(flow_hash, e);
 }
 
-/* hook_quick(), and whether a packet of bulk data that it lets through is quiet. */
-static __always_inline bool hook_worth_a_look(struct sk_buff *skb, const struct nf_hook_state *state,
-					      __u8 family)
+/* A segment without SYN, FIN or RST? If its flags can't be read, it isn't taken for one. */
+static __always_inline bool is_bulk_data(__u64 tcp_header)
 {
-	__u64 flow_hash = 0;
-	int quick = hook_quick(skb, state, family, &flow_hash);
+	__u8 flags = TCP_SYN;
 
-	return quick == QUICK_MAYBE || (quick == QUICK_DATA && (filter.all_packets || !is_quiet(flow_hash)));
+	bpf_probe_read_kernel(&flags, sizeof(flags), (void *)(tcp_header + 13));
+	return !(flags & TCP_FIN_SYN_RST);
+}
+
+/* Is this possible packet of a kind that was reported often enough? With --all-packets none is: no flow is
+ * set quiet. */
+static __always_inline bool is_quiet_ipv4(const struct ipv4_words *ip, __u64 header,
+					  const struct nf_hook_state *state)
+{
+	if ((ip->b & 0xff00) != IPPROTO_TCP << 8 || !is_plain_ipv4(ip->a, ip->b))
+		return false;
+	return is_quiet(ipv4_hash(ip, FIELD(state, net, ns.inum))) && is_bulk_data(header + 20);
+}
+
+static __always_inline bool is_quiet_ipv6(const struct ipv6_words *ip, __u64 header,
+					  const struct nf_hook_state *state)
+{
+	if ((__u8)(ip->first >> 48) != IPPROTO_TCP)
+		return false;
+	return is_quiet(ipv6_hash(ip, FIELD(state, net, ns.inum))) && is_bulk_data(header + 40);
+}
+
+/* What most packets pay: one read and a few comparisons. False is certain: not wanted, or quiet. `header` is
+ * the packet's IP header. */
+static __always_inline bool hook_worth_a_look(__u64 header, const struct nf_hook_state *state, __u8 family)
+{
+	if (family == AF_INET) {
+		struct ipv4_words ip;
+
+		if (bpf_probe_read_kernel(&ip, sizeof(ip), (void *)header))
+			return true;
+		return ipv4_possible(ip.a, ip.b, ip.c) && !is_quiet_ipv4(&ip, header, state);
+	}
+	struct ipv6_words ip;
+
+	if (bpf_probe_read_kernel(&ip, offsetof(struct ipv6_words, pad), (void *)header))
+		return true;
+	return ipv6_possible(&ip) && !is_quiet_ipv6(&ip, header, state);
 }
 
 #endif

@@ -210,6 +210,13 @@ struct task_struct {
 	int tgid;
 };
 
+/* any struct of three numbers of 64 bits that every kernel has */
+struct task_cputime {
+	u64 stime;
+	u64 utime;
+	unsigned long long sum_exec_runtime;
+};
+
 struct request_sock_ops;
 struct tcp_request_sock_ops;
 

@@ -13,12 +13,17 @@
 
 /* Constants of the run, set before load; the verifier removes what they rule out. */
 const volatile struct pt_filter filter __weak = {};
+const volatile struct pt_port_test port_tests[2] __weak = {};
+const volatile bool direct_loads __weak = false;      /* this kernel has bpf_rdonly_cast() */
 const volatile __u32 possible_cpus __weak = 2;	      /* nr_cpu_ids */
 const volatile __u32 max_blocks __weak = 64;	      /* blocks of 256 counters a snapshot holds */
 const volatile __u64 per_cpu_offset_table __weak = 0; /* address of __per_cpu_offset[], 0 = unknown */
 
 /* Known once the x_tables module is loaded, which may be after this program. */
 __u64 xt_recseq_cookie __weak = 0; /* per-CPU address of xt_recseq, 0 = unknown */
+
+/* Was a legacy table replaced since the start? Else all have generation 0. */
+__u32 tables_replaced __weak = 0;
 
 /* Legacy walks that are watched now, on all CPUs: what every other exit pays is a look at this. */
 __u32 open_walks __weak = 0;
@@ -36,11 +41,16 @@ struct legacy_frame {
 	__u64 start_ns;
 	__u64 table;
 	__u64 table_info;
-	__u64 first_cookie; /* of the table's first block of counters */
+	__u64 first_cookie; /* of the table's first block of counters, 0 = not known */
 	struct pt_generation generation;
+	union {
+		__u64 size_number; /* as xt_table_info has them */
+		struct {
+			__u32 blob_size;
+			__u32 entries;
+		};
+	};
 	__u32 recseq;
-	__u32 entries;
-	__u32 blob_size;
 	__u32 others; /* outermost walks of this CPU seen whole since */
 	__u16 doubt;
 	__u16 silent; /* of a packet that does not match: watched only to be subtracted */

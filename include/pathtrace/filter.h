@@ -38,4 +38,11 @@ struct pt_filter {
 	__u8 pad[3];
 };
 
+/* The ports of a filter, made ready for the hot path: a packet is passed over unless source and destination
+ * port, as they lie in the header (read as one number), are what one of two such tests wants. */
+struct pt_port_test {
+	__u64 mask;
+	__u64 want;
+};
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "kernel/tracer.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
@@ -78,6 +79,20 @@ std::string lockdown() {
   return modes.find("[confidentiality]") == std::string::npos
              ? ""
              : "; it is locked down (confidentiality), which keeps programs from reading its memory";
+}
+
+// For the hot path: a packet's ports in its own direction, and in that of its answer.
+std::array<pt_port_test, 2> port_tests(const pt_filter& filter) {
+  const auto test = [](std::uint16_t source, std::uint16_t destination) {
+    const auto word = [](std::uint16_t low, std::uint16_t high) {
+      return static_cast<std::uint64_t>(low) << 32 | static_cast<std::uint64_t>(high) << 48;
+    };
+    return pt_port_test{word(source ? 0xffff : 0, destination ? 0xffff : 0),
+                        word(htons(source), htons(destination))};
+  };
+  if (filter.sport != 0 || filter.dport != 0)
+    return {test(filter.sport, filter.dport), test(filter.dport, filter.sport)};
+  return {test(filter.port, 0), test(0, filter.port)};
 }
 
 bool is_needed(const Probe& probe, const pt_filter& filter) {
@@ -214,6 +229,9 @@ bool Tracer::State::configure(pathtrace_bpf* skeleton) {
   const std::uint32_t possible = cpus > 0 ? static_cast<std::uint32_t>(cpus) : 1;
   const std::uint32_t blocks = (options.max_rules + counters_per_block - 1) / counters_per_block;
   std::memcpy(const_cast<pt_filter*>(&skeleton->rodata->filter), &options.filter, sizeof(options.filter));
+  const auto tests = port_tests(options.filter);
+  std::copy(tests.begin(), tests.end(), const_cast<pt_port_test*>(skeleton->rodata->port_tests));
+  skeleton->rodata->direct_loads = options.fentry && btf->function("bpf_rdonly_cast", "").has_value();
   skeleton->rodata->possible_cpus = possible;
   skeleton->rodata->max_blocks = blocks;
   skeleton->rodata->per_cpu_offset_table = per_cpu_offset_table;
