@@ -205,8 +205,8 @@ struct pt_listener_syn {
 	__u32 ack_backlog; /* sk_ack_backlog at entry */
 	__u32 max_ack_backlog;
 	__u32 dropped; /* 1: tcp_conn_request dropped it (sk_drops went up) */
-	__u16 port;	/* what the listener is bound to, host order */
-	__u8 family;	/* of its address: AF_INET6 for one that takes IPv4 as well */
+	__u16 port;    /* what the listener is bound to, host order */
+	__u8 family;   /* of its address: AF_INET6 for one that takes IPv4 as well */
 	__u8 pad;
 	__u8 address[16];
 };

@@ -283,7 +283,7 @@ int ring() {
     const char* record = bytes + 2 * page + at % info.max_entries;
     const auto length =
         *reinterpret_cast<const std::uint32_t*>(record) & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
-    const std::uint64_t size = (length + BPF_RINGBUF_HDR_SZ + 7) / 8 * 8;
+    const std::uint64_t size = (std::uint64_t{length} + BPF_RINGBUF_HDR_SZ + 7) / 8 * 8;
     auto& kind = kinds[static_cast<std::uint8_t>(record[BPF_RINGBUF_HDR_SZ + offsetof(pt_event, kind)])];
     kind.first += 1;
     kind.second += size;

@@ -41,8 +41,6 @@
 #include "guest.h"
 #include "legacy_table.h"
 
-extern char** environ;
-
 namespace {
 
 volatile std::sig_atomic_t churn_over = 0;
@@ -112,13 +110,15 @@ std::vector<std::uint8_t> from_hex(const std::string& text) {
 // A command with a file as input, in the namespace we are in; its output goes to ours.
 pid_t start(const std::string& input, const std::vector<std::string>& words) {
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_addopen(&actions, 0, input.c_str(), O_RDONLY, 0);
   pid_t pid = 0;
-  if ((errno = ::posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ)) != 0) die(words[0]);
+  errno = ::posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
+  if (errno != 0) die(words[0]);
   ::posix_spawn_file_actions_destroy(&actions);
   return pid;
 }
@@ -340,7 +340,7 @@ int load(const std::string& netns, const std::string& destination, std::uint16_t
   enter(netns);
   const Address to(destination, port);
   const int fd = ::socket(to.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  ::connect(fd, to.get(), to.size);
+  if (::connect(fd, to.get(), to.size) != 0) die("connect");
   for (;;) {
     for (int i = 0; i < 8; ++i) (void)::send(fd, "background", 10, 0);
     sleep_ms(4);
