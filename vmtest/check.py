@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Judges one variant by what it left in its folder. Every check gives a list of problems in words; none means it passed."""
 
+import collections
 import difflib
 import functools
 import json
@@ -12,7 +13,7 @@ import scenario
 from vm import find_splats
 
 SCHEMA = Path(__file__).resolve().parent.parent / "docs" / "event.schema.json"
-KILLED = {"KILL": 137, "TERM": 143}
+KILLED = 137
 
 
 def judge(variant: scenario.Variant, folder: Path, guest_status: int) -> list[str]:
@@ -32,20 +33,18 @@ def judge(variant: scenario.Variant, folder: Path, guest_status: int) -> list[st
 def wrong_trace(variant: scenario.Variant, folder: Path) -> list[str]:
     """Of the pathtrace that ran beside the traffic."""
     problems = wrong_status(variant, folder)
-    lines, broken = json_lines(read(folder / "stdout.jsonl"), killed="KILL" in kills(variant))
+    lines, broken = json_lines(read(folder / "stdout.jsonl"), killed="KILL" in variant.ending)
     problems += broken
     problems += against_schema(lines)
+    problems += inconsistent(variant, lines)
     problems += expect.unmet(variant.get("expect", []), variant.get("refuse", []), lines)
     problems += wrong_text(variant, folder)
+    problems += unseen_state(folder)
     return problems
 
 
 def read(path: Path) -> str:
     return path.read_text(errors="replace") if path.exists() else ""
-
-
-def kills(variant: scenario.Variant) -> list[str]:
-    return [step["kill"] for step in variant.traffic if "kill" in step]
 
 
 def wrong_steps(variant: scenario.Variant, folder: Path) -> list[str]:
@@ -71,7 +70,7 @@ def wrong_steps(variant: scenario.Variant, folder: Path) -> list[str]:
 
 
 def wrong_status(variant: scenario.Variant, folder: Path) -> list[str]:
-    wanted = variant.get("status", next((KILLED[name] for name in kills(variant) if name == "KILL"), 0))
+    wanted = variant.get("status", KILLED if "KILL" in variant.ending else 0)
     got = read(folder / "status").strip()
     problems = [] if got == str(wanted) else [f"pathtrace ended with status {got or '(none)'}, expected {wanted}"]
     replayed = read(folder / "text.status").strip()
@@ -115,13 +114,40 @@ def against_schema(lines: list[dict]) -> list[str]:
     return problems[:10]
 
 
+def inconsistent(variant: scenario.Variant, lines: list[dict]) -> list[str]:
+    """What holds for every stream: its first and its last line, and that the counts of `end` are those of the lines before it."""
+    if not lines or lines[0].get("type") != "start":
+        return ["the first line is not `start`"]
+    if "KILL" in variant.ending:
+        return []
+    end = lines[-1]
+    if end.get("type") != "end":
+        return ["the last line is not `end`"]
+
+    def of(kind: str) -> list[dict]:
+        return [line for line in lines if line.get("type") == kind]
+
+    connections = {line.get("id") for line in of("connection")}
+    lost = sum(line.get("count", 0) for line in of("lost"))
+    wanted = {"connections": len(connections), "packets": len(of("packet")), "lost": lost, "reason": variant.get("ends", "interrupted")}
+    problems = [f"`end` says {key} {end.get(key)}, it is {value}" for key, value in wanted.items() if end.get(key) != value]
+    if lost and not any(entry.get("type") == "lost" for entry in variant.get("expect", [])):
+        problems.append(f"{lost} events were lost")
+    strays = {line.get("connection") for line in of("packet")} - connections
+    if strays:
+        problems.append(f"packets of connections that are not reported: {sorted(map(str, strays))[:5]}")
+    return problems
+
+
 def wrong_text(variant: scenario.Variant, folder: Path) -> list[str]:
-    """Of `pathtrace -r` on what was recorded."""
-    text = read(folder / "text")
-    problems = lacking("the text", variant.get("expect_text", []), text)
-    for pattern in variant.get("refuse_text", []):
-        if re.search(pattern, text, re.MULTILINE):
-            problems.append(f"must not appear in the text: {pattern}")
+    """Of `pathtrace -r` on what was recorded, and of what the live one said on stderr."""
+    problems = []
+    for key, name, what in (("text", "text", "the text"), ("stderr", "stderr", "stderr")):
+        text = read(folder / name)
+        problems += lacking(what, variant.get(f"expect_{key}", []), text)
+        for pattern in variant.get(f"refuse_{key}", []):
+            if re.search(pattern, text, re.MULTILINE):
+                problems.append(f"must not appear in {what}: {pattern}")
     return problems
 
 
@@ -150,6 +176,14 @@ def changed_state(variant: scenario.Variant, folder: Path) -> list[str]:
     return problems
 
 
+def unseen_state(folder: Path) -> list[str]:
+    """That nothing of pathtrace is left means something only where it was seen while it ran."""
+    before, during = (collections.Counter(lasting("bpf", read(folder / when / "bpf"))) for when in ("before", "during"))
+    kinds = {line.split()[0] for line in during - before}
+    missing = [kind for kind in ("prog", "map", "link") if kind not in kinds]
+    return [f"while pathtrace ran, none of its BPF objects was seen of the kind: {', '.join(missing)}"] if missing else []
+
+
 # Sysctls that are readings, or made up when first read.
 READINGS = re.compile(r"nf_conntrack_count|tcp_fastopen_key|stable_secret")
 
@@ -158,6 +192,8 @@ def lasting(name: str, text: str) -> list[str]:
     """The lines of a file of state without what changes by itself: counters, the order of listing."""
     lines = text.splitlines()
     match name.split(".")[0]:
+        case "bpf":
+            return sorted(lines)  # two of a name are two
         case "nft" | "iptables":
             return [re.sub(r"\[\d+:\d+\]", "", line) for line in lines if not line.startswith("#")]
         case "modules":

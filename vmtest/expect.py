@@ -5,6 +5,7 @@
   […]          an ordered subset: each element matches some element, in this order
   "~regex"     a string in which the regular expression is found
   "$name"      anything, the same wherever the name stands
+  "<positive>" a number above 0
   "<null>"     null        "<set>"  anything but null      "<nonempty>"  a string, list or object with something in it
   otherwise    equal; numbers and true/false too
 """
@@ -62,6 +63,8 @@ def match_string(expected: str, got: Any, bindings: Bindings) -> Iterator[Bindin
         matches = got is not None
     elif expected == "<nonempty>":
         matches = isinstance(got, (str, list, dict)) and bool(got)
+    elif expected == "<positive>":
+        matches = isinstance(got, int) and got > 0
     elif expected.startswith("~"):
         matches = isinstance(got, str) and re.search(expected[1:], got) is not None
     else:

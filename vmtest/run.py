@@ -28,6 +28,8 @@ MATRIX = ("6.1", "6.1-smp2", "6.12", "latest")
 # For a boot, and between two signs of life of a guest; a variant's own bound is in guest/variants.sh.
 SECONDS_A_VARIANT = 60
 SILENCE = 200
+# Kernels without iptables-legacy. Another one that lacks it lost its modules on the way.
+WITHOUT_LEGACY = ("latest",)
 
 
 class Run:
@@ -50,12 +52,15 @@ class Run:
     def run_locked(self, variants: list[scenario.Variant]) -> None:
         waiting = {}
         for variant in variants:
-            why = self.why_not(variant)
-            if why:
+            why, expected = self.why_not(variant)
+            if not why:
+                waiting[variant.id] = variant
+            elif expected:
                 self.skipped += 1
                 say(f"skip {self.label} {variant.name} ({why})")
             else:
-                waiting[variant.id] = variant
+                self.failed += 1
+                say(f"FAIL {self.label} {variant.name}\n     not run, for no reason that is known of this kernel: {why}")
         for variant in waiting.values():
             shutil.rmtree(self.folder / variant.id, ignore_errors=True)
         for parameters in sorted({variant.boot for variant in waiting.values()}):
@@ -70,30 +75,32 @@ class Run:
                     self.fail(variant, ["not run: the VM did not get there"], "")
                 return
 
-    def why_not(self, variant: scenario.Variant) -> str:
+    def why_not(self, variant: scenario.Variant) -> tuple[str, bool]:
+        """Why it can't run here, if so, and whether that is known: what is skipped by surprise has failed."""
         skip = variant.get("skip", {})
         for name in (self.label, self.kernel.name, self.kernel.series):
             if name in skip:
-                return skip[name]
+                return skip[name], True
         if variant.backend == "iptables-legacy" and not list(self.kernel.modules.rglob("iptable_filter.ko*")):
-            return "this kernel has no ip_tables"
-        return ""
+            return "this kernel has no ip_tables", self.kernel.name in WITHOUT_LEGACY
+        return "", True
 
     def boot(self, parameters: str, waiting: dict[str, scenario.Variant]) -> None:
         files = {f"test/variants/{variant.id}": scenario.script(variant).encode() for variant in waiting.values()}
         files["test/main"] = b". /test/variants.sh\n"
         self.boots += 1
         out = self.folder / f"boot-{self.boots}"
-        running, failed_before = None, self.failed
+        running, seen = None, ""
 
         def on_control(line: str) -> None:
-            nonlocal running
+            nonlocal running, seen
             word, *fields = line.split()
             if word == "BEGIN":
                 running = fields[0]
             elif word == "END":
                 running = None
                 name, status, began, ended = fields
+                seen += check.read(self.folder / name / "dmesg")
                 self.judge(waiting.pop(name), int(status), f"{float(ended) - float(began):.1f} s")
 
         outcome = vm.boot(
@@ -106,9 +113,10 @@ class Run:
             self.fail(waiting.pop(running), [f"VM {outcome.verdict}: {outcome.why}", tail], "")
         elif outcome.verdict != "finished":
             say(f"     {self.label}: VM {outcome.verdict}: {outcome.why}")
-        if outcome.splats and self.failed == failed_before:
+        elsewhere = outside(outcome.splats, seen)
+        if elsewhere:
             self.failed += 1
-            say(f"FAIL {self.label} kernel log (outside the scenarios)\n" + indented(outcome.splats[0]))
+            say(f"FAIL {self.label} kernel log (outside the scenarios)\n" + indented(elsewhere[0]))
 
     def judge(self, variant: scenario.Variant, status: int, took: str) -> None:
         problems = check.judge(variant, self.folder / variant.id, status)
@@ -131,6 +139,12 @@ class Run:
         if folder.exists():
             text.append(f"     all of it: {folder.relative_to(ROOT)}/")
         say("\n".join(text))
+
+
+def outside(splats: list[str], seen: str) -> list[str]:
+    """Those of the console that are in no scenario's part of the log, where they have been judged."""
+    known = set(seen.splitlines())
+    return [splat for splat in splats if splat.splitlines()[0] not in known]
 
 
 def indented(text: str, prefix: str = "     ") -> str:

@@ -31,15 +31,17 @@ FAMILY_WORDS = {
 
 KEYS = {
     "": {"summary", "boot", "topology", "pathtrace", "netns", "backends", "families", "skip", "rules", "values", "setup", "traffic", "status",
-         "changes", "expect", "refuse", "expect_text", "refuse_text"},
+         "changes", "ends", "expect", "refuse", "expect_text", "refuse_text", "expect_stderr", "refuse_stderr"},
     "rules": {"in", "lines", "text"},
     "listen": {"listen", "in", "port", "udp", "backlog", "accept", "v6only"},
-    "connect": {"connect", "in", "port", "udp", "source", "timeout_ms", "send", "linger0", "count", "errno"},
+    "connect": {"connect", "in", "port", "udp", "source", "timeout_ms", "send", "flood", "linger0", "count", "errno"},
     "run": {"run", "in", "status", "output"},
     "kill": {"kill"},
 }  # fmt: skip
 # Those of a pathtrace that the harness starts: `pathtrace = false` leaves that to the steps.
-OF_PATHTRACE = {"netns", "status", "expect", "refuse", "expect_text", "refuse_text"}
+OF_PATHTRACE = {"netns", "status", "ends", "expect", "refuse", "expect_text", "refuse_text", "expect_stderr", "refuse_stderr"}
+
+ENDING = ("KILL", "TERM", "INT")  # signals
 
 
 class ScenarioError(Exception):
@@ -80,6 +82,11 @@ class Variant:
     @property
     def traffic(self) -> list[dict]:
         return self.fields.get("traffic", [])
+
+    @property
+    def ending(self) -> list[str]:
+        """The signals of its steps that end pathtrace."""
+        return [step["kill"] for step in self.traffic if step.get("kill") in ENDING]
 
     def steps(self) -> list[dict]:
         """Of set-up and traffic; their index is the number that the guest reports them by."""
@@ -185,10 +192,12 @@ def script(variant: Variant) -> str:
     if variant.starts_pathtrace:
         arguments = variant.get("pathtrace", ["--dport", "80"])
         lines.append(shlex.join(["start_pathtrace", variant.get("netns", "-"), *arguments]))
+        lines.append("bpf_state during")
     for number, step in enumerate(variant.traffic, start=len(variant.setup)):
         lines += compiled(number, step)
     if variant.starts_pathtrace:
-        lines.append("stop_pathtrace")
+        asked = variant.ending or variant.get("ends")
+        lines.append("stop_pathtrace" if asked else "stop_pathtrace INT")
     lines.append("state after")
     return "\n".join(lines) + "\n"
 
@@ -203,7 +212,7 @@ def compiled(number: int, step: dict) -> list[str]:
             options = flags(step, "udp", "v6only") + values(step, "backlog") + ([] if step.get("accept", True) else ["--no-accept"])
             return [shlex.join(["listen", str(number), step["in"], step["listen"], str(step["port"]), *options])]
         case "connect":
-            options = flags(step, "udp", "linger0") + values(step, "source", "send", "count", timeout_ms="--timeout")
+            options = flags(step, "udp", "linger0") + values(step, "source", "send", "flood", "count", timeout_ms="--timeout")
             return [shlex.join(["connect", str(number), step["in"], step["connect"], str(step["port"]), *options])]
 
 

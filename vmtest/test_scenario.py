@@ -6,6 +6,7 @@ import unittest
 from pathlib import Path
 
 import check
+import run
 import scenario
 
 
@@ -47,7 +48,13 @@ class Scenario(unittest.TestCase):
 
     def test_pathtrace_is_left_to_the_steps_where_it_is_false(self):
         idle, asked = (scenario.script(variants(text + '[[traffic]]\nrun = "true"')[0]) for text in ("pathtrace = false\n", "pathtrace = []\n"))
-        self.assertEqual(idle.replace("state after", "stop_pathtrace\nstate after").replace("before\n", "before\nstart_pathtrace -\n"), asked)
+        started = idle.replace("before\n", "before\nstart_pathtrace -\nbpf_state during\n")
+        self.assertEqual(started.replace("state after", "stop_pathtrace INT\nstate after"), asked)
+
+    def test_a_pathtrace_that_ends_otherwise_gets_no_signal(self):
+        for text in ('ends = "count reached"', '[[traffic]]\nkill = "TERM"', '[[traffic]]\nkill = "KILL"'):
+            self.assertIn("\nstop_pathtrace\n", scenario.script(variants(text)[0]))
+        self.assertIn("\nstop_pathtrace INT\n", scenario.script(variants('[[traffic]]\nkill = "STOP"')[0]))
 
     def test_nothing_is_expected_of_a_pathtrace_that_is_not_started(self):
         for text in ("status = 3", "expect_text = ['x']", '[[expect]]\ntype = "end"', '[[refuse]]\ntype = "end"', '[[traffic]]\nkill = "KILL"'):
@@ -95,6 +102,48 @@ class Check(unittest.TestCase):
             self.assertEqual(check.judge(variant, Path(name), 0), [])
             (Path(name) / "after" / "bpf").write_text("prog tracing\n")
             self.assertEqual(len(check.judge(variant, Path(name), 0)), 1)
+
+    def test_the_end_counts_what_came_before(self):
+        start, packet, connection = {"type": "start"}, {"type": "packet", "connection": "1"}, {"type": "connection", "id": "1"}
+        end = {"type": "end", "connections": 1, "packets": 1, "lost": 0, "reason": "interrupted"}
+        right = [start, packet, connection, connection, end]
+        lost = [start, {"type": "lost", "count": 3}, packet, connection, {**end, "lost": 3}]
+        (plain, counted, killed, lossy) = (
+            variants(text)[0]
+            for text in ("", 'ends = "count reached"', '[[traffic]]\nkill = "KILL"', '[[expect]]\ntype = "lost"')
+        )
+        for variant, lines, problems in (
+            (plain, right, 0),
+            (plain, right[:-1], 1),
+            (killed, right[:-1], 0),
+            (plain, right[1:], 1),
+            (counted, right, 1),
+            (plain, [start, packet, packet, connection, end], 1),
+            (plain, [start, connection, end], 1),
+            (plain, [start, packet, {**connection, "id": "2"}, end], 1),
+            (plain, lost, 1),
+            (lossy, lost, 0),
+            (lossy, right[:-1] + [{**end, "lost": 1}], 1),
+        ):
+            self.assertEqual(len(check.inconsistent(variant, lines)), problems, (variant.fields, lines))
+
+    def test_what_is_left_behind_was_seen_before(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for when in ("before", "during"):
+                (folder / when).mkdir()
+                (folder / when / "bpf").write_text("map array\nprog tracing\n")
+            self.assertIn("prog, map, link", check.unseen_state(folder)[0])
+            with open(folder / "during" / "bpf", "a") as file:
+                file.write("map array\nprog tracing\nlink tracing\n")
+            self.assertEqual(check.unseen_state(folder), [])
+
+    def test_two_bpf_objects_of_a_name_are_two(self):
+        self.assertNotEqual(check.lasting("bpf", "prog a\nprog a\n"), check.lasting("bpf", "prog a\n"))
+
+    def test_a_splat_is_judged_once_and_never_overlooked(self):
+        splats = ["[ 1.0] WARNING: a\nmore", "[ 2.0] BUG: b\nmore"]
+        self.assertEqual(run.outside(splats, "x\n[ 1.0] WARNING: a\nmore\n"), splats[1:])
 
     def test_an_empty_line_is_a_problem(self):
         self.assertEqual(len(check.json_lines('{"a":1}\n\n{"a":2}\n', killed=False)[1]), 1)

@@ -6,10 +6,10 @@
 //       A TCP connection is read to its end, echoed, and closed in order.
 //       --no-accept leaves connections in the accept queue.
 //   traffic connect ADDR PORT [--udp] [--source ADDR[,PORT]] [--timeout MS] [--send N] [--linger0]
-//                   [--count N]
+//                   [--count N] [--flood N]
 //       Prints a line a connection: `ok`, or the name of the errno (ECONNREFUSED, …); ETIMEDOUT also
 //       when our own bound is hit. --send N sends N bytes, ends the sending side and reads to the end.
-//       --linger0 closes with an RST.
+//       --linger0 closes with an RST. --flood N sends N datagrams as fast as it can and waits for no answer.
 //   traffic unignore COMMAND…
 //       Runs the command with SIGINT and SIGQUIT as they were: a shell's background jobs ignore both.
 //
@@ -40,6 +40,7 @@ struct Options {
   int timeout_ms = 5000;
   int count = 1;
   long send = 0;
+  long flood = 0;
   bool udp = false;
   bool accept = true;
   bool v6only = false;
@@ -99,7 +100,7 @@ std::string errno_name(int error) {
 void echo_stream(int fd) {
   std::string received;
   char buffer[65536];
-  ssize_t size;
+  ssize_t size = 0;
   while ((size = read(fd, buffer, sizeof buffer)) > 0)
     received.append(buffer, static_cast<std::size_t>(size));
   for (std::size_t sent = 0; sent < received.size();) {
@@ -153,7 +154,7 @@ int serve(const Options& options) {
 // Waits until the socket is ready; false if the bound is hit first.
 bool ready(int fd, short events, int timeout_ms) {
   pollfd waiting{fd, events, 0};
-  int count;
+  int count = 0;
   do count = poll(&waiting, 1, timeout_ms);
   while (count < 0 && errno == EINTR);
   return count > 0;
@@ -186,6 +187,14 @@ int exchange(int fd, const Options& options) {
   }
 }
 
+// Errors that ICMP brings back are no reason to stop.
+void flood(int fd, const Options& options) {
+  for (long number = 0; number < options.flood; ++number) {
+    const char datagram = 'x';
+    if (send(fd, &datagram, 1, MSG_NOSIGNAL) < 0 && errno == EAGAIN) ready(fd, POLLOUT, options.timeout_ms);
+  }
+}
+
 int connect_once(const Options& options) {
   Endpoint endpoint(options.address, options.port);
   int fd = open_socket(endpoint, options);
@@ -199,7 +208,10 @@ int connect_once(const Options& options) {
   int error = 0;
   if (connect(fd, endpoint.get(), endpoint.size) < 0) error = errno;
   if (error == EINPROGRESS) error = ready(fd, POLLOUT, options.timeout_ms) ? pending_error(fd) : ETIMEDOUT;
-  if (error == 0 && (options.send > 0 || options.udp)) error = exchange(fd, options);
+  if (error == 0 && options.flood > 0)
+    flood(fd, options);
+  else if (error == 0 && (options.send > 0 || options.udp))
+    error = exchange(fd, options);
   if (options.linger0) {
     linger abort{1, 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
@@ -252,6 +264,8 @@ Options parse(char** argument) {
       options.count = static_cast<int>(value());
     else if (name == "--send")
       options.send = value();
+    else if (name == "--flood")
+      options.flood = value();
     else if (name == "--source" && argument[1]) {
       options.source = *++argument;
       if (auto comma = options.source.find(','); comma != std::string::npos) {

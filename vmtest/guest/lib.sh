@@ -81,6 +81,7 @@ begin() {
     dir=/artifacts/$1
     backend=$2
     family=$3
+    export dir # what is there so far, for `run` steps
     mkdir -p "$dir" "$work"
     cd "$work" || exit
 }
@@ -128,10 +129,10 @@ start_pathtrace() {
     [ "$said" -gt 0 ] || problem 'pathtrace never was ready'
 }
 
-# stop_pathtrace: ask it to end; wait in any case (a scenario may have killed it).
+# stop_pathtrace [SIGNAL]: ask it to end, unless it does by itself or was asked before; a second signal would cut it short.
 stop_pathtrace() {
-    kill -INT "$pathtrace" 2>/dev/null
-    (sleep 30 && kill -KILL "$pathtrace" && problem 'pathtrace did not end within 30 s of SIGINT') >/dev/null 2>&1 &
+    [ $# = 0 ] || kill "-$1" "$pathtrace" 2>/dev/null
+    (sleep 30 && kill -KILL "$pathtrace" && problem 'pathtrace did not end within 30 s') >/dev/null 2>&1 &
     watchdog=$!
     wait "$pathtrace" 2>/dev/null
     printf '%s\n' "$?" >"$dir/status"

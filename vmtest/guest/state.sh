@@ -17,22 +17,25 @@ state() {
     cat /proc/self/mountinfo >"$to/mounts"
     find /run /tmp /etc /var /root /sys/fs/bpf /sys/kernel/tracing/instances ! -path '/tmp/work*' ! -name xtables.lock >"$to/files" 2>/dev/null
     cat /proc/modules >"$to/modules"
-    bpf_state "$to"
+    bpf_state "$1"
     # The kernel frees programs a moment after their owner's end.
     if [ "$1" = after ]; then
         tries=0
         until cmp -s "$dir/before/bpf" "$to/bpf" || [ $((tries += 1)) -gt 25 ]; do
             sleep 0.2
-            bpf_state "$to"
+            bpf_state "$1"
         done
     fi
 }
 
+# bpf_state NAME: the BPF objects alone; taken `during` the trace, too, to show that it sees them
 bpf_state() {
+    mkdir -p "$dir/$1"
     # Ids and addresses differ from one moment to the next: the kind, the type and the name count.
     for kind in prog map link; do
-        bpftool "$kind" list | sed -n "s/^[0-9]*: \([a-z_0-9]*\( *name [^ ]*\)\{0,1\}\).*/$kind \1/p"
-    done | sort >"$1/bpf"
+        bpftool "$kind" list >"$work/bpftool" 2>&1 || problem "state $1: bpftool $kind list: $(head -c 300 "$work/bpftool")"
+        sed -n "s/^[0-9]*: \([a-z_0-9]*\( *name [^ ]*\)\{0,1\}\).*/$kind \1/p" "$work/bpftool"
+    done | sort >"$dir/$1/bpf"
 }
 
 # Only of what is loaded, and legacy only where it is in use: to look at it would load it.
