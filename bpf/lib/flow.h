@@ -471,8 +471,13 @@ static __always_inline void describe(struct pt_event *e, struct sk_buff *skb, co
 	e->flow.icmp_code = t->icmp_code;
 	e->flow.ip_id = bpf_ntohs(t->ip_id);
 	e->flow.length = FIELD(skb, len);
-	if (t->icmp_error)
+	if (t->icmp_error) {
 		transport += 8 + t->quoted_offset;
+		if (t->family == AF_INET6)
+			bpf_probe_read_kernel(e->icmp_source, 16, (void *)(network + 8));
+		else
+			bpf_probe_read_kernel(e->icmp_source, 4, (void *)(network + 12));
+	}
 	if (t->protocol == IPPROTO_TCP && !t->fragment) {
 		struct {
 			__be16 ports[2];

@@ -91,6 +91,7 @@ struct pt_event {
 	__u8 pf;     /* NFPROTO_* of the hook, 0 if none */
 	__u8 pad;
 	struct pt_flow flow;
+	__u8 icmp_source[16]; /* PT_FLAG_ICMP_ERROR: who sent the error, by its own header */
 };
 
 /* Why the evidence of a walk may not be conclusive. No bit: it is. */

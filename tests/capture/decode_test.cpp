@@ -72,6 +72,15 @@ TEST(Decode, TheHeaderBecomesNamesAndRealTime) {
   EXPECT_EQ(std::get<RejectObservation>(o->detail).with, "icmp6-adm-prohibited");
 }
 
+TEST(Decode, WhoSentAnIcmpError) {
+  auto drop = event_of<pt_drop>(PT_EVENT_DROP);
+  drop.e.flow.family = AF_INET;
+  inet_pton(AF_INET, "10.0.0.254", drop.e.icmp_source);
+  EXPECT_EQ(decode(drop.e)->icmp_source, std::nullopt);
+  drop.e.flags = PT_FLAG_ICMP_ERROR;
+  EXPECT_EQ(decode(drop.e)->icmp_source, "10.0.0.254");
+}
+
 TEST(Decode, WhatAListenerIsBoundTo) {
   auto syn = event_of<pt_listener_syn>(PT_EVENT_LISTENER_SYN);
   syn.port = 80;

@@ -136,11 +136,16 @@ bool is_consumed(const DropObservation& drop) {
   return drop.where == "tcp_rcv_state_process" && (!drop.reason || *drop.reason == "NOT_SPECIFIED");
 }
 
+std::string address_text(std::uint8_t family, const std::uint8_t* address) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  inet_ntop(family, address, text.data(), text.size());
+  return text.data();
+}
+
 std::string bound_to(const pt_listener_syn& syn) {
-  std::array<char, INET6_ADDRSTRLEN> address{};
-  inet_ntop(syn.family, syn.address, address.data(), address.size());
-  return syn.family == AF_INET6 ? fmt::format("[{}]:{}", address.data(), syn.port)
-                                : fmt::format("{}:{}", address.data(), syn.port);
+  const std::string address = address_text(syn.family, syn.address);
+  return syn.family == AF_INET6 ? fmt::format("[{}]:{}", address, syn.port)
+                                : fmt::format("{}:{}", address, syn.port);
 }
 
 SocketObservation::What socket_event(std::uint8_t kind) {
@@ -186,6 +191,7 @@ Observation Decoder::header(const pt_event& event) const {
   o.reversed = (event.flags & PT_FLAG_REVERSED) != 0;
   o.icmp_error = (event.flags & PT_FLAG_ICMP_ERROR) != 0;
   o.flow = event.flow;
+  if (o.icmp_error) o.icmp_source = address_text(event.flow.family, event.icmp_source);
   return o;
 }
 

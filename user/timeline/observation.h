@@ -79,6 +79,7 @@ struct Observation {
   bool reversed = false;    // PT_FLAG_REVERSED
   bool icmp_error = false;  // flow is the quoted packet's
   pt_flow flow{};
+  std::optional<std::string> icmp_source;  // of an ICMP error: the address in its own header
   std::variant<WalkObservation, RejectObservation, StackResetObservation, SocketObservation,
                ListenerSynObservation, DropObservation>
       detail;

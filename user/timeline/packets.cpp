@@ -93,13 +93,13 @@ Step& append(TrackedPacket& packet, StepKind kind, std::int64_t ts_ns) {
   return step;
 }
 
-// For an ICMP error the flow is the quoted packet's: the error goes to that packet's sender. Who
-// sends it isn't in the event.
+// For an ICMP error the flow is the quoted packet's: the error goes to that packet's sender.
 void set_ends(Packet& record, const Observation& o) {
   const pt_flow& flow = o.flow;
   record.protocol = protocol_text(flow.protocol);
   if (o.icmp_error) {
     record.protocol = protocol_text(flow.family == family_ipv6 ? protocol_icmpv6 : protocol_icmp);
+    if (o.icmp_source) record.source = {*o.icmp_source, std::nullopt};
     record.destination = endpoint_of(source_of(flow), flow.family, protocol_icmp);
     return;
   }
