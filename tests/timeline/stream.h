@@ -280,11 +280,12 @@ using Events = std::vector<Observation>;
 
 inline void append(Events& to, const Events& more) { to.insert(to.end(), more.begin(), more.end()); }
 
-// Feeds a stream and takes everything at its end.
-inline std::vector<ConnectionTrace> run(const Events& events, TimelineSettings settings = {}) {
+// Feeds a stream and takes everything at its end, by default long after the last event.
+inline std::vector<ConnectionTrace> run(const Events& events, TimelineSettings settings = {},
+                                        std::int64_t end_ns = start_ns + 600 * s) {
   Timeline timeline(settings);
   for (const Observation& o : events) timeline.add(o);
-  timeline.finish();
+  timeline.finish(end_ns);
   return timeline.take();
 }
 

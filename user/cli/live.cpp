@@ -109,10 +109,8 @@ class LiveTrace {
   ListenerCache listeners_{find_listeners, [] { return clock_ns(CLOCK_MONOTONIC); }};
   std::int64_t as_of_ns_ = 0;  // of the connection that is being diagnosed
   std::int64_t started_ns_ = 0;
-  std::int64_t lost_since_ns_ = 0;
   std::uint64_t connections_ = 0;
   std::uint64_t packets_ = 0;
-  std::uint64_t lost_reported_ = 0;
   int module_tries_left_ = 0;
   std::string stop_reason_;
 };
@@ -151,7 +149,7 @@ Result<void> LiveTrace::prepare() {
   resolver_.emplace(tracer_->generations());
   resolver_->preload();
   started_ns_ = clock_ns(CLOCK_REALTIME);
-  lost_since_ns_ = started_ns_;
+  facts_.losses = LossLog(started_ns_);
   decoder_.emplace(host_names(*resolver_, witness_, tracer_->btf()), started_ns_ - clock_ns(CLOCK_MONOTONIC));
   facts_.listeners = [this](const std::string& protocol, std::uint16_t port) {
     return listeners_.get(protocol, port, as_of_ns_);
@@ -249,13 +247,12 @@ Result<void> LiveTrace::report() {
 }
 
 Result<void> LiveTrace::report_loss() {
-  const std::uint64_t lost = tracer_->lost() + reader_->malformed();
-  if (lost == lost_reported_) return {};
-  LostRecord record{lost - lost_reported_, lost_since_ns_, "ring buffer"};
-  if (lost_reported_ == 0) facts_.blind_spots.emplace_back("events were lost: the buffer was full");
-  lost_reported_ = lost;
-  lost_since_ns_ = clock_ns(CLOCK_REALTIME);
-  return write(record);
+  const std::int64_t begin_ns = clock_ns(CLOCK_REALTIME);
+  LostCounts counts = tracer_->lost();
+  counts[0] = reader_->malformed();
+  for (const LostRecord& record : facts_.losses.note(counts, begin_ns, clock_ns(CLOCK_REALTIME)))
+    if (auto written = write(record); !written) return written;
+  return {};
 }
 
 void LiveTrace::say_notices() {
@@ -325,10 +322,10 @@ Result<void> LiveTrace::finish() {
                sanitise(options_.command.front()), command_->pid());
   tracer_->detach();
   reader_->drain();
-  timeline_.finish();
+  timeline_.finish(clock_ns(CLOCK_REALTIME));
   if (auto loss = report_loss(); !loss) return loss;
   if (auto reported = report(); !reported) return reported;
-  const EndRecord end{clock_ns(CLOCK_REALTIME), connections_, packets_, lost_reported_, stop_reason_};
+  const EndRecord end{clock_ns(CLOCK_REALTIME), connections_, packets_, facts_.losses.total(), stop_reason_};
   if (auto written = write(end); !written) return written;
   if (auto flushed = flush(); !flushed) return flushed;
   if (!options_.quiet) fmt::print(stderr, "{}", closing_notice(end));

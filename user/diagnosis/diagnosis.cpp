@@ -77,6 +77,14 @@ std::vector<std::string> all_missing(const Candidate& candidate, const Connectio
   return missing;
 }
 
+// `seen`: up to where the conclusion goes.
+void add_losses(std::vector<std::string>& missing, const ConnectionTrace& seen, const LossLog& losses) {
+  const std::uint64_t lost = losses.within(seen.connection.started_ns, seen.as_of_ns);
+  if (lost == 0) return;
+  missing.push_back(std::to_string(lost) + (lost == 1 ? " event was" : " events were") +
+                    " lost while it lasted");
+}
+
 // Concluded from what was not seen: nothing here answered or dropped it, so somebody else did.
 bool is_by_elimination(CauseKind kind) {
   return kind == CauseKind::remote_refused || kind == CauseKind::remote_reset ||
@@ -98,6 +106,7 @@ void diagnose(ConnectionTrace& trace, const Facts& facts) {
   connection.error = best.error;
   connection.fixes.clear();
   connection.missing = all_missing(best, trace);
+  add_losses(connection.missing, story.trace(), facts.losses);
   if (is_by_elimination(best.cause.kind))
     for (const std::string& spot : facts.blind_spots) add_distinct(connection.missing, spot);
   connection.confidence = connection.missing.empty() ? Confidence::exact : Confidence::partial;

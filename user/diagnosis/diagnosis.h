@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "timeline/loss.h"
 #include "timeline/timeline.h"
 
 namespace pathtrace {
@@ -17,9 +18,11 @@ struct Facts {
   // TCP or UDP sockets that listen on `port` in any namespace of this host.
   std::function<std::optional<std::vector<Listener>>(const std::string& protocol, std::uint16_t port)>
       listeners;
-  // What this run can't see (other namespaces, a probe that isn't attached, lost events): causes that are
-  // concluded from what was not seen are partial then.
+  // What this run can't see (other namespaces, a probe that isn't attached): causes that are concluded from
+  // what was not seen are partial then.
   std::vector<std::string> blind_spots;
+  // Events that were lost: connections that lasted at that time are partial.
+  LossLog losses;
 };
 
 // Fills in trace.connection: outcome, error (errno), cause, fixes, netns, confidence, missing; and each

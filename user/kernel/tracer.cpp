@@ -12,6 +12,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <string>
@@ -167,6 +168,7 @@ struct Tracer::State {
   std::uint64_t xt_recseq = 0;
   std::string first_error;
   std::string first_log;
+  LostCounts lost{};
 
   std::vector<Choice> choose();
   bool configure(pathtrace_bpf* skeleton);
@@ -417,15 +419,20 @@ std::vector<std::string> Tracer::details() const {
 
 int Tracer::events_fd() const { return bpf_map__fd(state_->skeletons.front()->maps.events); }
 
-std::uint64_t Tracer::lost() const {
+LostCounts Tracer::lost() const {
+  LostCounts& known = state_->lost;
+  const int map = bpf_map__fd(state_->skeletons.front()->maps.lost_events);
   const int cpus = libbpf_num_possible_cpus();
   std::vector<std::uint64_t> values(cpus > 0 ? static_cast<std::size_t>(cpus) : 1);
-  const std::uint32_t all = 0;
-  if (bpf_map_lookup_elem(bpf_map__fd(state_->skeletons.front()->maps.lost_events), &all, values.data()) != 0)
-    return 0;
-  std::uint64_t sum = 0;
-  for (const auto value : values) sum += value;
-  return sum;
+  const auto read = [&](std::uint32_t kind) {
+    if (bpf_map_lookup_elem(map, &kind, values.data()) != 0) return known.at(kind);
+    return std::accumulate(values.begin(), values.end(), std::uint64_t{0});
+  };
+  // the sum is raised before its kind is: both are read until they agree
+  known[0] = read(0);
+  if (known[0] != std::accumulate(known.begin() + 1, known.end(), std::uint64_t{0}))
+    for (std::uint32_t kind = 1; kind < known.size(); ++kind) known.at(kind) = read(kind);
+  return known;
 }
 
 Generations& Tracer::generations() { return state_->generations; }

@@ -10,6 +10,7 @@
 #include "kernel/generations.h"
 #include "pathtrace/filter.h"
 #include "support/result.h"
+#include "timeline/loss.h"
 #include "timeline/model.h"
 
 namespace pathtrace {
@@ -44,8 +45,8 @@ class Tracer {
   // isn't.
   [[nodiscard]] std::vector<std::string> details() const;
   [[nodiscard]] int events_fd() const;
-  // Events that found no room in the ring buffer, since the start.
-  [[nodiscard]] std::uint64_t lost() const;
+  // Events that could not be reported since the start, by kind; [0] is their sum.
+  [[nodiscard]] LostCounts lost() const;
   [[nodiscard]] Generations& generations();
   [[nodiscard]] const KernelBtf& btf() const;
 

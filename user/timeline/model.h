@@ -181,7 +181,7 @@ struct StartRecord {
 struct LostRecord {
   std::uint64_t count = 0;
   std::int64_t since_ns = 0;
-  std::string where;  // "ring buffer", ...
+  std::string where;  // of which kind, and how: "drops: ring buffer full"
 
   bool operator==(const LostRecord&) const = default;
 };

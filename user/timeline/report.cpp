@@ -60,10 +60,10 @@ void keep_decided(Record& record, const Decided& decided) {
 
 }  // namespace
 
-Decided decide(const TrackedConnection& tracked, std::optional<std::int64_t> ended_ns) {
-  return {
-      tracked.packets.size(), tracked.sockets.size(),     tracked.answers.size(), tracked.listeners.size(),
-      tracked.drops.size(),   tracked.icmp_errors.size(), tracked.progress,       ended_ns};
+Decided decide(const TrackedConnection& tracked, const ConnectionTrace& reported) {
+  return {tracked.packets.size(),   tracked.sockets.size(),       tracked.answers.size(),
+          tracked.listeners.size(), tracked.drops.size(),         tracked.icmp_errors.size(),
+          tracked.progress,         reported.connection.ended_ns, reported.as_of_ns};
 }
 
 void drop_late_facts(TrackedConnection& tracked) { keep_decided(tracked, *tracked.decided); }
@@ -74,6 +74,7 @@ ConnectionTrace as_decided(const ConnectionTrace& trace) {
   keep_first(before.packets, trace.decided->packets);
   keep_decided(before, *trace.decided);
   before.progress = trace.decided->progress;
+  before.as_of_ns = trace.decided->as_of_ns;
   return before;
 }
 
@@ -96,6 +97,7 @@ ConnectionTrace make_trace(const TrackedConnection& tracked, bool final) {
   trace.again = tracked.reported;
   if (is_late(tracked)) trace.decided = tracked.decided;
   trace.last_ns = tracked.last_ns;
+  trace.opened_ns = tracked.opened_ns;
   return trace;
 }
 

@@ -56,7 +56,7 @@ struct Timeline::State {
   void run_deadlines(std::int64_t now_ns);
   void look_at(TrackedConnection& connection, std::int64_t now_ns);
   void report_established(TrackedConnection& connection, std::int64_t now_ns);
-  void report(TrackedConnection& connection, bool final, std::int64_t now_ns);
+  void report(TrackedConnection& connection, bool final, Occasion occasion, std::int64_t now_ns);
   void retire(TrackedConnection& connection, bool late);
   void make_room(std::int64_t now_ns);
   void report_early(TrackedConnection& connection, std::int64_t now_ns);
@@ -86,12 +86,13 @@ void Timeline::advance(std::int64_t now_ns) {
   state_->run_deadlines(settled_ns);
 }
 
-void Timeline::finish() {
+void Timeline::finish(std::int64_t now_ns) {
+  const std::int64_t end_ns = std::max(now_ns, state_->arrived.newest_ns());
   state_->release(INT64_MAX);
   for (const std::uint64_t id : state_->table.ids()) {
     TrackedConnection& connection = *state_->table.find(id);
     if (!connection.reported || is_news(connection) || connection.has_unreported())
-      state_->report(connection, true, connection.last_ns);
+      state_->report(connection, true, Occasion::trace_ended, end_ns);
     state_->table.forget(id);
   }
   state_->deadlines = {};
@@ -201,7 +202,7 @@ void Timeline::State::look_at(TrackedConnection& connection, std::int64_t now_ns
     const bool told = !is_news(connection) && !is_late(connection);
     // silent for long: what came after its last report, and took it no further
     if (!told || connection.has_unreported())
-      report(connection, told || is_late(connection) || is_over(connection), now_ns);
+      report(connection, told || is_late(connection) || is_over(connection), Occasion::due, now_ns);
     if (told) {
       table.forget(connection.id);
       return;
@@ -212,12 +213,17 @@ void Timeline::State::look_at(TrackedConnection& connection, std::int64_t now_ns
 
 // However short it was: a connection that came about is reported when it did and again when it ended.
 void Timeline::State::report_established(TrackedConnection& connection, std::int64_t now_ns) {
-  if (connection.phase == Phase::established && !connection.reported) report(connection, false, now_ns);
+  if (connection.phase == Phase::established && !connection.reported)
+    report(connection, false, Occasion::due, now_ns);
 }
 
-void Timeline::State::report(TrackedConnection& connection, bool final, std::int64_t now_ns) {
+void Timeline::State::report(TrackedConnection& connection, bool final, Occasion occasion,
+                             std::int64_t now_ns) {
   const bool late = is_late(connection);
-  due.push_back(make_trace(connection, final));
+  ConnectionTrace& trace = due.emplace_back(make_trace(connection, final));
+  trace.as_of_ns = now_ns;
+  trace.occasion = occasion;
+  trace.waited = connection.progress.client_closed || now_ns - connection.opened_ns >= settings.unanswered_ns;
   connection.reported = true;
   connection.reported_phase = connection.phase;
   connection.reported_ns = now_ns;
@@ -243,7 +249,7 @@ void Timeline::State::retire(TrackedConnection& connection, bool late) {
   const bool needless = closed_in_order(connection) && lacks_nothing(connection);
   const std::size_t kept = needless ? 0 : std::min(most, all);
   table.retire(connection, kept / 2, all - (kept - kept / 2));
-  connection.decided = decide(connection, due.back().connection.ended_ns);
+  connection.decided = decide(connection, due.back());
 }
 
 void Timeline::State::make_room(std::int64_t now_ns) {
@@ -267,7 +273,7 @@ void Timeline::State::report_early(TrackedConnection& connection, std::int64_t n
   const bool is_early = !connection.reported || is_news(connection);
   if (!is_early && !connection.has_unreported()) return;
   if (is_early) ++evicted;
-  report(connection, is_late(connection), now_ns);
+  report(connection, is_late(connection), is_early ? Occasion::no_room : Occasion::due, now_ns);
 }
 
 }  // namespace pathtrace

@@ -65,12 +65,20 @@ struct Progress {
   bool stalled = false;   // the last packet of an open connection was dropped, and none got through since
 };
 
+// Why a connection is reported when it is.
+enum class Occasion {
+  due,          // its fate is known, or was waited for
+  trace_ended,  // Timeline::finish()
+  no_room,      // it was let go of before its fate was known
+};
+
 // How much was known of a connection when it was reported for good. What comes later and doesn't take it any
 // further (the last ACK again, a RST to a segment that was on its way) is reported, and decides nothing.
 struct Decided {
   std::size_t packets = 0, sockets = 0, answers = 0, listeners = 0, drops = 0, icmp_errors = 0;
   Progress progress;
   std::optional<std::int64_t> ended_ns;
+  std::int64_t as_of_ns = 0;
 };
 
 // Everything known of one connection when it is reported. `connection` has id, protocol,
@@ -93,6 +101,11 @@ struct ConnectionTrace {
   // It was reported for good before, and what came since changes nothing; see as_decided().
   std::optional<Decided> decided;
   std::int64_t last_ns = 0;
+  std::int64_t opened_ns = 0;  // when the first SYN (UDP, ICMP: packet) was seen; 0 if it wasn't
+  std::int64_t as_of_ns = 0;   // what happened later is not in it
+  Occasion occasion = Occasion::due;
+  // An answer has had its time: unanswered_ns have passed since it was opened, or the client has given up.
+  bool waited = false;
 };
 
 // What the outcome and cause of `trace` rest on: without what came late, if it was decided before that.
@@ -133,8 +146,9 @@ class Timeline {
   void add(Observation observation);
   // `now_ns` (CLOCK_REALTIME) has come: reports what is due.
   void advance(std::int64_t now_ns);
-  // The trace is over: reports everything that was not.
-  void finish();
+  // The trace is over, at `now_ns` or with the latest observation, whichever is later: reports everything
+  // that was not.
+  void finish(std::int64_t now_ns = 0);
   // The connections that became due, in order of their start; each is returned once.
   [[nodiscard]] std::vector<ConnectionTrace> take();
   // When advance() should be called next, if nothing else happens; 0 = no need.
