@@ -61,6 +61,19 @@ constexpr auto reset_reasons = std::to_array<ResetReason>({
     {"TCP_DISCONNECT_WITH_DATA", CauseKind::application_abort, "disconnected with data not sent yet"},
 });
 
+// There was no time for it yet or, if there was, `what` is unknown.
+void add_not_yet(Candidate& candidate, const Story& story, const std::string& what) {
+  const ConnectionTrace& trace = story.trace();
+  if (trace.occasion == Occasion::no_room) return;  // diagnose() says so, whatever the cause
+  if (trace.waited || trace.occasion != Occasion::trace_ended || trace.opened_ns == 0) {
+    candidate.missing.push_back(what);
+    return;
+  }
+  const Packet* opening = story.last_opening();
+  candidate.missing.push_back("the trace ended " + duration_text(trace.as_of_ns - trace.opened_ns) +
+                              " after the " + (opening == nullptr ? "SYN" : packet_name(*opening)));
+}
+
 Candidate reset_candidate(Rank rank, CauseKind kind) {
   Candidate candidate;
   candidate.rank = rank;
@@ -196,10 +209,13 @@ std::optional<Candidate> undecided(const Story& story) {
     candidate.missing.emplace_back("who sent the answer");
   } else if (trace.progress.syn_ack) {
     cause.summary = "the server's SYN-ACK was seen, the client's ACK not yet";
+    add_not_yet(candidate, story, "the client's ACK");
   } else if (opening != nullptr && outcome_of(trace, *opening) == PacketOutcome::delivered) {
     cause.summary = "the " + packet_name(*opening) + " was accepted by every rule; no answer was seen yet";
+    add_not_yet(candidate, story, "why there is no answer");
   } else {
     cause.summary = "no answer was seen yet";
+    add_not_yet(candidate, story, "why there is no answer");
   }
   if (opening != nullptr) candidate.netns = opening->netns;
   return candidate;

@@ -85,7 +85,7 @@ std::optional<Candidate> remote_icmp_error(const Story& story) {
 }
 
 std::optional<Candidate> nothing_came_back(const Story& story) {
-  if (!story.is_connecting() || answered_here(story)) return std::nullopt;
+  if (!story.is_connecting() || answered_here(story) || !story.trace().waited) return std::nullopt;
   const Packet* opening = story.last_opening();
   if (opening == nullptr) return std::nullopt;
   const auto& packets = story.trace().packets;

@@ -10,6 +10,7 @@
 #include "diagnosis/causes.h"
 #include "diagnosis/errors.h"
 #include "diagnosis/outcomes.h"
+#include "diagnosis/wording.h"
 
 namespace pathtrace {
 
@@ -106,6 +107,10 @@ void diagnose(ConnectionTrace& trace, const Facts& facts) {
   connection.error = best.error;
   connection.fixes.clear();
   connection.missing = all_missing(best, trace);
+  if (trace.occasion == Occasion::no_room)
+    connection.missing.push_back("what came later: it was let go of " +
+                                 duration_text(trace.as_of_ns - connection.started_ns) +
+                                 " after it began, for want of room");
   add_losses(connection.missing, story.trace(), facts.losses);
   if (is_by_elimination(best.cause.kind))
     for (const std::string& spot : facts.blind_spots) add_distinct(connection.missing, spot);

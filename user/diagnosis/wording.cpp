@@ -100,4 +100,10 @@ std::string listens_text(const Listener& listener) {
   return owner_text(listener) + " listens on " + address_port(listener.address, listener.port);
 }
 
+std::string duration_text(std::int64_t ns) {
+  constexpr std::int64_t ms = 1'000'000;
+  if (ns < ms) return "less than 1 ms";
+  return ns < 10'000 * ms ? std::to_string(ns / ms) + " ms" : std::to_string(ns / (1'000 * ms)) + " s";
+}
+
 }  // namespace pathtrace

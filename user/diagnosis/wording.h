@@ -2,6 +2,7 @@
 // How rules, packets and listeners are called in summaries and evidence.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "diagnosis/story.h"
@@ -26,5 +27,8 @@ std::string address_port(const std::string& address, std::uint16_t port);
 std::string owner_text(const Listener& listener);
 // "nginx (pid 812) listens on 0.0.0.0:80"
 std::string listens_text(const Listener& listener);
+
+// "12 ms", "3 s".
+std::string duration_text(std::int64_t ns);
 
 }  // namespace pathtrace
