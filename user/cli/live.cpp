@@ -328,7 +328,11 @@ Result<void> LiveTrace::finish() {
   const EndRecord end{clock_ns(CLOCK_REALTIME), connections_, packets_, facts_.losses.total(), stop_reason_};
   if (auto written = write(end); !written) return written;
   if (auto flushed = flush(); !flushed) return flushed;
-  if (!options_.quiet) fmt::print(stderr, "{}", closing_notice(end));
+  if (options_.quiet) return {};
+  fmt::print(stderr, "{}", closing_notice(end));
+  if (const auto early = timeline_.evicted(); early != 0)
+    fmt::print(stderr, "pathtrace: connections reported before their fate was known, for want of room: {}\n",
+               early);
   return {};
 }
 
