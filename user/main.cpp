@@ -83,13 +83,11 @@ Result<void> replay_file(const Options& options, std::vector<std::unique_ptr<Sin
 int fail(const Error& error, int verbosity) {
   if (error.status == ExitStatus::success) return 0;  // the reader of the output has gone away
   fmt::print(stderr, "pathtrace: {}\n", error.message);
-  std::string_view details = error.details;
-  if (verbosity == 0) {  // the first two lines of a verifier log
-    const auto first = details.find('\n');
-    const auto second = first == std::string_view::npos ? first : details.find('\n', first + 1);
-    details = details.substr(0, second);
-  }
-  if (!details.empty()) fmt::print(stderr, "{}\n", details);
+  if (error.details.empty()) return static_cast<int>(error.status);
+  if (verbosity == 0)
+    fmt::print(stderr, "pathtrace: -v shows what the kernel said\n");
+  else  // libbpf's lines and the verifier's log
+    fmt::print(stderr, "{}{}", error.details, error.details.ends_with('\n') ? "" : "\n");
   return static_cast<int>(error.status);
 }
 

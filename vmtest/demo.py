@@ -25,11 +25,13 @@ EXPECTED = {
 
 
 def main(arguments: list[str]) -> int:
+    place = arguments.index("--") if "--" in arguments else len(arguments)
+    arguments, command = arguments[:place], arguments[place:]
     kernel_name, arguments = taken(arguments, "--kernel", "6.1")
     port = next((value for option in ("--dport", "--port") for value in [taken(arguments, option, None)[0]] if value), "80")
     if not re.fullmatch(r"\d+", port):
         raise SystemExit(f"demo: the demo's services need one port, not {port!r}")
-    asked = arguments or ["--dport", "80"]
+    asked = (arguments or ["--dport", "80"]) + command
     seen = bytearray()
 
     def show(data: bytes) -> None:
@@ -53,7 +55,7 @@ def main(arguments: list[str]) -> int:
         print(f"demo: VM {outcome.verdict}, status {outcome.status} {outcome.why}", file=sys.stderr)
         return 1
     tell_of_this_host()
-    return missing(seen.decode(errors="replace"), bool(arguments))
+    return missing(seen.decode(errors="replace"), bool(arguments or command))
 
 
 def taken(arguments: list[str], option: str, default: str | None) -> tuple[str | None, list[str]]:
@@ -83,18 +85,20 @@ def missing(output: str, own_options: bool) -> int:
 def tell_of_this_host() -> None:
     command = f"{os.path.relpath(PATHTRACE)} --dport 80"
     why = why_not_here()
-    print(f"\nNot on this machine ({why}). On a host of yours, as root: {command}" if why else f"\nOn this machine, too: {command}")
+    print(f"\nNot on this machine ({why}). On a host of yours, as root: {command}" if why else f"\nOn this machine, too, as root: {command}")
 
 
 def why_not_here() -> str:
-    """Why this machine's own kernel can't be traced, by a short run; "" if it can. A probe without its module is no obstacle."""
+    """Why this machine's own kernel can't be traced, by a run of a moment on a port that nobody uses; "" if it can."""
+    command = [PATHTRACE, "--json", "--netns", "self", "--no-trace-key", "-p", "udp", "--port", "1", "--duration", "0.01"]
     try:
-        tried = subprocess.run([PATHTRACE, "--json", "--dport", "1", "--duration", "1"], capture_output=True, text=True, timeout=60)
+        tried = subprocess.run(command, capture_output=True, text=True, timeout=60)
         probes = json.loads(tried.stdout.partition("\n")[0])["probes"] if tried.returncode == 0 else []
     except (OSError, subprocess.TimeoutExpired, ValueError, KeyError) as error:
         return f"pathtrace could not be tried: {error}"
     if tried.returncode != 0:
-        return next((line.strip() for line in tried.stderr.splitlines() if line.strip()), f"status {tried.returncode}")
+        said = next((line.strip() for line in tried.stderr.splitlines() if line.strip()), f"status {tried.returncode}")
+        return said.removeprefix("pathtrace: ").partition(". `vmtest/demo`")[0]
     refused = [probe for probe in probes if probe["state"] != "attached" and "not loaded" not in (probe["why"] or "")]
     rules = [probe for probe in refused if probe["name"] in ("iptables", "nftables")]
     return f"its kernel refuses {len(refused)} of {len(probes)} probes; {rules[0]['name']}: {rules[0]['why']}" if rules else ""

@@ -83,6 +83,12 @@ static __always_inline bool has_ports(__u8 protocol)
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
 }
 
+/* IPv6's own: multicast listeners, routers, neighbours. */
+static __always_inline bool is_housekeeping(__u8 icmp6_type)
+{
+	return (icmp6_type >= 130 && icmp6_type <= 137) || icmp6_type == 143;
+}
+
 static __always_inline int tuple_wanted(const struct tuple *t)
 {
 	if (filter.family && t->family != filter.family)
@@ -98,6 +104,8 @@ static __always_inline int tuple_wanted(const struct tuple *t)
 			return NOT_WANTED;
 		if (t->protocol != IPPROTO_ICMP && t->protocol != IPPROTO_ICMPV6)
 			return NOT_WANTED;
+		if (t->protocol == IPPROTO_ICMPV6 && is_housekeeping(t->icmp_type))
+			return NOT_WANTED; /* unless it is asked for */
 	}
 	if (filter.port && t->sport != bpf_htons(filter.port) && t->dport != bpf_htons(filter.port))
 		return NOT_WANTED;

@@ -50,6 +50,17 @@ class Cache {
 
 }  // namespace
 
+bool has_interface(const std::string& name, std::uint32_t netns) {
+  bool found = false;
+  const auto look = [&] { found = found || if_nametoindex(name.c_str()) != 0; };
+  if (netns != 0) {
+    in_netns(netns, look);
+    return found;
+  }
+  for (const Netns& one : all_netns()) in_netns(one.inode, look);
+  return found;
+}
+
 Names host_names(Resolver& resolver, TraceWitness& witness, const KernelBtf& btf) {
   struct Caches {
     Cache<std::uint32_t> netns;

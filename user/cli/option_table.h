@@ -18,11 +18,11 @@ struct OptionSpec {
 
 inline constexpr auto option_table = std::to_array<OptionSpec>({
     {"-p,--proto", "PROTO", OptionGroup::filter, "tcp, udp, icmp or icmpv6"},
-    {"-s,--src", "ADDR[/LEN]", OptionGroup::filter, "the client's address"},
-    {"-d,--dst", "ADDR[/LEN]", OptionGroup::filter, "the server's address"},
+    {"-s,--src", "ADDR[/LEN]", OptionGroup::filter, "the source, or of replies the destination"},
+    {"-d,--dst", "ADDR[/LEN]", OptionGroup::filter, "the destination, or of replies the source"},
     {"--host", "ADDR[/LEN]", OptionGroup::filter, "either end's address"},
-    {"--sport", "PORT", OptionGroup::filter, "the client's port"},
-    {"--dport", "PORT", OptionGroup::filter, "the server's port"},
+    {"--sport", "PORT", OptionGroup::filter, "the source port, likewise"},
+    {"--dport", "PORT", OptionGroup::filter, "the destination port, likewise"},
     {"--port", "PORT", OptionGroup::filter, "either end's port"},
     {"-i,--interface", "NAME", OptionGroup::filter, "in or out through this interface"},
     {"--netns", "NS", OptionGroup::filter, "one network namespace: name, pid, path or self"},
@@ -38,6 +38,7 @@ inline constexpr auto option_table = std::to_array<OptionSpec>({
     {"--duration", "TIME", OptionGroup::control, "end after 30, 30s, 5m or 1h"},
     {"--ready-fd", "FD", OptionGroup::control, "write \"ready\" to FD when tracing has begun"},
     {"--no-trace-key", nullptr, OptionGroup::control, "leave nftables tracing off: no nftables rules"},
+    {"--no-fentry", nullptr, OptionGroup::control, "attach by kprobes, which cost more"},
     {"--max-rules", "N", OptionGroup::control, "iptables rules a table may have (16384)"},
     {"-V,--version", nullptr, OptionGroup::control, "print the version and end"},
     {"-h,--help", nullptr, OptionGroup::control, "print this and end"},

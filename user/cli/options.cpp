@@ -108,7 +108,9 @@ constexpr Pair exclusive[] = {
     {"--read", "--ready-fd", "nothing has to be waited for"},
     {"--read", "--all-packets", "a kept trace holds what was kept"},
     {"--read", "--no-trace-key", "nothing is traced"},
+    {"--read", "--no-fentry", "nothing is traced"},
     {"--read", "--max-rules", "nothing is traced"},
+    {"--read", "--count", "a kept trace is shown whole; a filter picks from it"},
 };
 
 Result<void> refuse_contradictions(const Given& given) {
@@ -201,7 +203,7 @@ Result<void> take_filter(const Given& given, pt_filter& filter) {
                          [&] { return take_addresses(given, filter); },
                          [&] { return settle_family(given, protocol.family, filter); },
                          [&] { return take(given, "--interface", interface, parse_interface); });
-  interface.copy(filter.interface, PT_IFNAMSIZ - 1);
+  if (interface != "any") interface.copy(filter.interface, PT_IFNAMSIZ - 1);  // tcpdump's word
   filter.all_packets = given.has("--all-packets") ? 1 : 0;
   return result;
 }
@@ -234,6 +236,7 @@ Result<void> take_rest(const Given& given, Options& options) {
   options.quiet = given.has("--quiet");
   options.verbosity = given.times("--verbose");
   options.trace_key = !given.has("--no-trace-key");
+  options.fentry = !given.has("--no-fentry");
   return result;
 }
 

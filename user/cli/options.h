@@ -27,6 +27,7 @@ struct Options {
   int verbosity = 0;
   std::optional<std::string> netns;
   bool trace_key = true;  // false: --no-trace-key
+  bool fentry = true;     // false: --no-fentry
   std::uint32_t max_rules = default_max_rules;
   std::vector<std::string> command;
   bool help = false;  // then nothing else was looked at
