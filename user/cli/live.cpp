@@ -15,7 +15,6 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +23,7 @@
 #include "capture/reader.h"
 #include "cli/command.h"
 #include "cli/host_names.h"
+#include "cli/trace_clock.h"
 #include "cli/version.h"
 #include "diagnosis/diagnosis.h"
 #include "kernel/netns.h"
@@ -45,12 +45,6 @@ constexpr int longest_sleep_ms = 500;
 // A module's functions can be attached to a moment after it announces itself; tried this often.
 constexpr int module_tries = 20;
 constexpr int module_retry_ms = 20;
-
-std::int64_t clock_ns(clockid_t clock) {
-  timespec now{};
-  clock_gettime(clock, &now);
-  return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
-}
 
 std::string address_text(const std::uint8_t* address, int family) {
   std::array<char, INET6_ADDRSTRLEN> text{};
@@ -96,6 +90,7 @@ class LiveTrace {
 
   const Options& options_;
   std::vector<std::unique_ptr<Sink>>& sinks_;
+  const TraceClock clock_;
   pt_filter filter_{};
   Fd signals_;
   std::optional<Tracer> tracer_;
@@ -106,7 +101,7 @@ class LiveTrace {
   std::optional<Command> command_;
   Timeline timeline_;
   Facts facts_;
-  ListenerCache listeners_{find_listeners, [] { return clock_ns(CLOCK_MONOTONIC); }};
+  ListenerCache listeners_{find_listeners, TraceClock::monotonic_ns};
   std::int64_t as_of_ns_ = 0;  // of the connection that is being diagnosed
   std::int64_t started_ns_ = 0;
   std::uint64_t connections_ = 0;
@@ -148,9 +143,9 @@ Result<void> LiveTrace::prepare() {
   tracer_ = std::move(*tracer);
   resolver_.emplace(tracer_->generations());
   resolver_->preload();
-  started_ns_ = clock_ns(CLOCK_REALTIME);
+  started_ns_ = clock_.now_ns();
   facts_.losses = LossLog(started_ns_);
-  decoder_.emplace(host_names(*resolver_, witness_, tracer_->btf()), started_ns_ - clock_ns(CLOCK_MONOTONIC));
+  decoder_.emplace(host_names(*resolver_, witness_, tracer_->btf()), clock_.offset_ns());
   facts_.listeners = [this](const std::string& protocol, std::uint16_t port) {
     return listeners_.get(protocol, port, as_of_ns_);
   };
@@ -247,10 +242,10 @@ Result<void> LiveTrace::report() {
 }
 
 Result<void> LiveTrace::report_loss() {
-  const std::int64_t begin_ns = clock_ns(CLOCK_REALTIME);
+  const std::int64_t begin_ns = clock_.now_ns();
   LostCounts counts = tracer_->lost();
   counts[0] = reader_->malformed();
-  for (const LostRecord& record : facts_.losses.note(counts, begin_ns, clock_ns(CLOCK_REALTIME)))
+  for (const LostRecord& record : facts_.losses.note(counts, begin_ns, clock_.now_ns()))
     if (auto written = write(record); !written) return written;
   return {};
 }
@@ -263,7 +258,7 @@ void LiveTrace::say_notices() {
 
 Result<void> LiveTrace::handle_events() {
   // Nothing older than this can still be on its way once the buffer was emptied.
-  const std::int64_t now = clock_ns(CLOCK_REALTIME);
+  const std::int64_t now = clock_.now_ns();
   reader_->drain();
   watch_for_new_modules();
   timeline_.advance(now);
@@ -276,7 +271,7 @@ Result<void> LiveTrace::handle_events() {
 int LiveTrace::sleep_ms() const {
   if (module_tries_left_ > 0) return module_retry_ms;
   std::int64_t sleep = longest_sleep_ms;
-  const std::int64_t now = clock_ns(CLOCK_REALTIME);
+  const std::int64_t now = clock_.now_ns();
   if (const auto due = timeline_.next_due_ns(); due != 0)
     sleep = std::min(sleep, (due - now) / 1'000'000 + 1);
   if (options_.duration)
@@ -300,7 +295,7 @@ Result<void> LiveTrace::loop() {
       stop("command ended");
     }
     if (options_.duration &&
-        clock_ns(CLOCK_REALTIME) - started_ns_ >= static_cast<std::int64_t>(*options_.duration * 1e9))
+        clock_.now_ns() - started_ns_ >= static_cast<std::int64_t>(*options_.duration * 1e9))
       stop("duration over");
   }
   return {};
@@ -322,10 +317,10 @@ Result<void> LiveTrace::finish() {
                sanitise(options_.command.front()), command_->pid());
   tracer_->detach();
   reader_->drain();
-  timeline_.finish(clock_ns(CLOCK_REALTIME));
+  timeline_.finish(clock_.now_ns());
   if (auto loss = report_loss(); !loss) return loss;
   if (auto reported = report(); !reported) return reported;
-  const EndRecord end{clock_ns(CLOCK_REALTIME), connections_, packets_, facts_.losses.total(), stop_reason_};
+  const EndRecord end{clock_.now_ns(), connections_, packets_, facts_.losses.total(), stop_reason_};
   if (auto written = write(end); !written) return written;
   if (auto flushed = flush(); !flushed) return flushed;
   if (options_.quiet) return {};

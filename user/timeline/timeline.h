@@ -144,7 +144,7 @@ class Timeline {
   Timeline& operator=(Timeline&&) noexcept;
 
   void add(Observation observation);
-  // `now_ns` (CLOCK_REALTIME) has come: reports what is due.
+  // `now_ns`, by the clock of the observations, has come: reports what is due.
   void advance(std::int64_t now_ns);
   // The trace is over, at `now_ns` or with the latest observation, whichever is later: reports everything
   // that was not.
