@@ -30,7 +30,7 @@ FAMILY_WORDS = {
 }
 
 KEYS = {
-    "": {"summary", "boot", "topology", "pathtrace", "netns", "backends", "families", "skip", "rules", "values", "setup", "traffic", "status",
+    "": {"summary", "reuse", "boot", "topology", "pathtrace", "netns", "backends", "families", "skip", "rules", "values", "setup", "traffic", "status",
          "changes", "ends", "expect", "refuse", "expect_text", "refuse_text", "expect_stderr", "refuse_stderr"},
     "rules": {"in", "lines", "text"},
     "listen": {"listen", "in", "port", "udp", "backlog", "accept", "v6only"},
@@ -103,6 +103,8 @@ def read_all(folder: Path = FOLDER) -> list[Variant]:
 def read(path: Path) -> list[Variant]:
     try:
         fields = tomllib.loads(path.read_text())
+        if "reuse" in fields:  # all of another scenario, but for what this one says itself
+            fields = tomllib.loads((FOLDER / f"{fields['reuse']}.toml").read_text()) | fields
         check_keys(fields)
         rules = {name: given if isinstance(given, list) else [given] for name, given in fields.get("rules", {}).items()}
         if "iptables" in rules:  # the same lines for both of its backends
@@ -116,7 +118,7 @@ def read(path: Path) -> list[Variant]:
             for backend in fields.get("backends", possible)
             for family in fields.get("families", FAMILIES)
         ]
-    except (tomllib.TOMLDecodeError, ScenarioError, KeyError) as error:
+    except (tomllib.TOMLDecodeError, ScenarioError, KeyError, OSError) as error:
         raise ScenarioError(f"{path}: {error}") from error
 
 

@@ -62,6 +62,15 @@ class Scenario(unittest.TestCase):
             with self.assertRaises(scenario.ScenarioError):
                 variants("pathtrace = false\n" + text)
 
+    def test_what_reuses_another_scenario_says_only_what_differs(self):
+        made = variants('reuse = "accept"\npathtrace = ["-4"]\nfamilies = ["ipv4"]')
+        accept = [variant for variant in scenario.read_all() if variant.scenario == "accept" and variant.family == "ipv4"]
+        self.assertEqual([variant.backend for variant in made], [variant.backend for variant in accept])
+        self.assertEqual(made[0].get("expect"), accept[0].get("expect"))
+        self.assertIn("start_pathtrace - -4\n", scenario.script(made[0]))
+        with self.assertRaises(scenario.ScenarioError):
+            variants('reuse = "nothing"')
+
     def test_values_may_hold_placeholders(self):
         made = variants("[values.ipv6]\nwords = 'from {client}'\n[[expect]]\ntext = '{words}'\n")
         self.assertEqual(made[1].get("expect")[0]["text"], "from fd01::2")
