@@ -62,7 +62,10 @@ bool Command::end() {
   if (!pidfd_) return true;
   syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGTERM, nullptr, 0);
   pollfd ended{pidfd_.get(), POLLIN, 0};
-  if (poll(&ended, 1, patience_ms) <= 0) return false;
+  int ready = -1;
+  do ready = poll(&ended, 1, patience_ms);
+  while (ready < 0 && errno == EINTR);
+  if (ready <= 0) return false;
   wait();
   return true;
 }

@@ -5,24 +5,25 @@
 #include <fmt/format.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sys/signalfd.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "capture/decode.h"
 #include "capture/reader.h"
 #include "cli/command.h"
 #include "cli/host_names.h"
+#include "cli/match.h"
+#include "cli/stop_signals.h"
 #include "cli/trace_clock.h"
 #include "cli/version.h"
 #include "diagnosis/diagnosis.h"
@@ -33,7 +34,6 @@
 #include "ruleset/trace_witness.h"
 #include "socket/listener_cache.h"
 #include "socket/listeners.h"
-#include "support/fd.h"
 #include "timeline/timeline.h"
 
 namespace pathtrace {
@@ -50,15 +50,6 @@ std::string address_text(const std::uint8_t* address, int family) {
   std::array<char, INET6_ADDRSTRLEN> text{};
   inet_ntop(family, address, text.data(), text.size());
   return text.data();
-}
-
-Fd block_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  sigprocmask(SIG_BLOCK, &signals, nullptr);
-  return Fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
 class LiveTrace {
@@ -92,7 +83,7 @@ class LiveTrace {
   std::vector<std::unique_ptr<Sink>>& sinks_;
   const TraceClock clock_;
   pt_filter filter_{};
-  Fd signals_;
+  std::optional<StopSignals> signals_;
   std::optional<Tracer> tracer_;
   std::optional<Resolver> resolver_;
   TraceWitness witness_;
@@ -106,6 +97,7 @@ class LiveTrace {
   std::int64_t started_ns_ = 0;
   std::uint64_t connections_ = 0;
   std::uint64_t packets_ = 0;
+  std::uint64_t last_event_ns_ = UINT64_MAX;  // of CLOCK_MONOTONIC; the trace is over then
   int module_tries_left_ = 0;
   std::string stop_reason_;
 };
@@ -133,7 +125,9 @@ Result<void> LiveTrace::prepare() {
     filter_.netns = netns->inode;
   }
   if (!allowed) return allowed.error();
-  signals_ = block_signals();
+  auto signals = StopSignals::take();
+  if (!signals) return signals.error();
+  signals_.emplace(std::move(*signals));
   TracerOptions tracing;
   tracing.filter = filter_;
   tracing.max_rules = options_.max_rules;
@@ -184,6 +178,8 @@ Result<void> LiveTrace::announce() {
       fmt::print(stderr, "pathtrace: rules of nftables are not watched (--no-trace-key)\n");
     for (const auto& line : tracer_->shortcomings())
       fmt::print(stderr, "pathtrace: not available: {}\n", line);
+    if (filter_.interface[0] != '\0' && !has_interface(filter_.interface, filter_.netns))
+      fmt::print(stderr, "pathtrace: no interface is called {} so far\n", sanitise(filter_.interface));
     if (options_.verbosity > 0)
       for (const auto& line : tracer_->details()) fmt::print(stderr, "pathtrace: {}\n", line);
   }
@@ -200,6 +196,7 @@ Result<void> LiveTrace::announce() {
 }
 
 void LiveTrace::on_event(const pt_event& event) {
+  if (event.ts_ns > last_event_ns_) return;
   if (event.kind == PT_EVENT_MODULE_LOADED) {
     module_tries_left_ = module_tries;
     return;
@@ -217,7 +214,10 @@ void LiveTrace::on_event(const pt_event& event) {
                        o->ts_ns);
     return;
   }
-  if (auto observation = decoder_->decode(event)) timeline_.add(std::move(*observation));
+  auto observation = decoder_->decode(event);
+  if (!observation) return;
+  observation->joins_only = !may_begin(filter_, *observation);
+  timeline_.add(std::move(*observation));
 }
 
 void LiveTrace::watch_for_new_modules() {
@@ -281,7 +281,7 @@ int LiveTrace::sleep_ms() const {
 }
 
 Result<void> LiveTrace::loop() {
-  std::array<pollfd, 3> wait{{{reader_->fd(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {-1, POLLIN, 0}}};
+  std::array<pollfd, 3> wait{{{reader_->fd(), POLLIN, 0}, {signals_->fd(), POLLIN, 0}, {-1, POLLIN, 0}}};
   if (command_) wait[2].fd = command_->fd();
   while (stop_reason_.empty()) {
     if (poll(wait.data(), wait.size(), sleep_ms()) < 0 && errno != EINTR)
@@ -302,25 +302,18 @@ Result<void> LiveTrace::loop() {
 }
 
 Result<void> LiveTrace::finish() {
-  // A second signal, while this takes long, ends the process at once.
-  signalfd_siginfo info{};
-  while (read(signals_.get(), &info, sizeof(info)) > 0) {
-  }
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  sigprocmask(SIG_UNBLOCK, &signals, nullptr);
-
+  // Programs go one after the other: what happens from now on would be seen by some of them only.
+  const std::int64_t ended_ns = clock_.now_ns();
+  last_event_ns_ = static_cast<std::uint64_t>(ended_ns - clock_.offset_ns());
   if (command_ && !command_->end())
     fmt::print(stderr, "pathtrace: {} (pid {}) did not end on SIGTERM and goes on\n",
                sanitise(options_.command.front()), command_->pid());
   tracer_->detach();
   reader_->drain();
-  timeline_.finish(clock_.now_ns());
+  timeline_.finish(ended_ns);
   if (auto loss = report_loss(); !loss) return loss;
   if (auto reported = report(); !reported) return reported;
-  const EndRecord end{clock_.now_ns(), connections_, packets_, facts_.losses.total(), stop_reason_};
+  const EndRecord end{ended_ns, connections_, packets_, facts_.losses.total(), stop_reason_};
   if (auto written = write(end); !written) return written;
   if (auto flushed = flush(); !flushed) return flushed;
   if (options_.quiet) return {};
