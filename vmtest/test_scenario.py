@@ -2,6 +2,7 @@
 """Scenario files are read strictly, and the judgement of what a run left is right about trifles that would hide a failure."""
 
 import tempfile
+import types
 import unittest
 from pathlib import Path
 
@@ -153,6 +154,19 @@ class Check(unittest.TestCase):
     def test_a_splat_is_judged_once_and_never_overlooked(self):
         splats = ["[ 1.0] WARNING: a\nmore", "[ 2.0] BUG: b\nmore"]
         self.assertEqual(run.outside(splats, "x\n[ 1.0] WARNING: a\nmore\n"), splats[1:])
+
+    def test_only_the_kernel_known_to_lack_legacy_may_skip_it(self):
+        legacy, nft = variants('families = ["ipv4"]\n[rules.iptables]\nin = "h"\nlines = []')
+        said = variants('backends = ["iptables-legacy"]\nskip = { "6.1" = "why" }')[0]
+        with tempfile.TemporaryDirectory() as empty:
+            for name, variant, expected in (
+                ("6.1", nft, ("", True)),
+                ("6.1", legacy, ("this kernel has no ip_tables", False)),
+                ("latest", legacy, ("this kernel has no ip_tables", True)),
+                ("6.1", said, ("why", True)),
+            ):
+                kernel = types.SimpleNamespace(name=name, series=name, modules=Path(empty))
+                self.assertEqual(run.Run.why_not(types.SimpleNamespace(label=name, kernel=kernel), variant), expected)
 
     def test_an_empty_line_is_a_problem(self):
         self.assertEqual(len(check.json_lines('{"a":1}\n\n{"a":2}\n', killed=False)[1]), 1)
