@@ -107,5 +107,23 @@ TEST(Early, NothingIsExactOfWhichNothingIsKnown) {
   EXPECT_THAT(c.missing, ElementsAre("why there is no answer"));
 }
 
+// A module was loaded 100 ms before the connection began, and programs were attached 40 ms after that.
+Facts watched_late() {
+  Facts facts;
+  facts.gaps = {{"rules of iptables-legacy", start_ns - 100 * ms, start_ns + 40 * ms}};
+  return facts;
+}
+
+TEST(WatchedLate, IsMissingWhereACauseIsFoundByElimination) {
+  const Events gone{accepted(sent, 0, Hook::forward)};
+  EXPECT_THAT(diagnosed(gone, watched_late()).missing,
+              ElementsAre("rules of iptables-legacy were not watched until 40 ms after it began"));
+  EXPECT_THAT(diagnosed(dropped_by_input_rule(), watched_late()).missing, IsEmpty());
+}
+
+TEST(WatchedLate, IsNotMissingInWhatBeganAfter) {
+  EXPECT_THAT(diagnosed({accepted(sent, 50'000, Hook::forward)}, watched_late()).missing, IsEmpty());
+}
+
 }  // namespace
 }  // namespace pathtrace

@@ -52,6 +52,13 @@ std::string address_text(const std::uint8_t* address, int family) {
   return text.data();
 }
 
+std::vector<std::string> without(std::vector<std::string> lines, const std::vector<std::string>& known) {
+  std::erase_if(lines, [&known](const std::string& line) {
+    return std::find(known.begin(), known.end(), line) != known.end();
+  });
+  return lines;
+}
+
 class LiveTrace {
  public:
   LiveTrace(const Options& options, std::vector<std::unique_ptr<Sink>>& sinks)
@@ -72,7 +79,9 @@ class LiveTrace {
   Result<void> write(const Record& record);
   Result<void> flush();
   void on_event(const pt_event& event);
+  void expect_module(std::int64_t since_ns);
   void watch_for_new_modules();
+  void say_shortcomings();
   [[nodiscard]] int sleep_ms() const;
   [[nodiscard]] bool enough() const { return options_.count && connections_ >= *options_.count; }
   void stop(std::string_view reason) {
@@ -99,6 +108,10 @@ class LiveTrace {
   std::uint64_t packets_ = 0;
   std::uint64_t last_event_ns_ = UINT64_MAX;  // of CLOCK_MONOTONIC; the trace is over then
   int module_tries_left_ = 0;
+  std::int64_t module_since_ns_ = 0;  // when the module was loaded that is expected
+  std::uint64_t modules_missed_ = 0;  // their events were lost
+  std::int64_t looked_ns_ = 0;        // for lost events
+  std::vector<std::string> said_;     // shortcomings
   std::string stop_reason_;
 };
 
@@ -138,6 +151,7 @@ Result<void> LiveTrace::prepare() {
   resolver_.emplace(tracer_->generations());
   resolver_->preload();
   started_ns_ = clock_.now_ns();
+  looked_ns_ = started_ns_;
   facts_.losses = LossLog(started_ns_);
   decoder_.emplace(host_names(*resolver_, witness_, tracer_->btf()), clock_.offset_ns());
   facts_.listeners = [this](const std::string& protocol, std::uint16_t port) {
@@ -176,8 +190,7 @@ Result<void> LiveTrace::announce() {
     fmt::print(stderr, "{}", readiness_notice(start));
     if (!options_.trace_key)
       fmt::print(stderr, "pathtrace: rules of nftables are not watched (--no-trace-key)\n");
-    for (const auto& line : tracer_->shortcomings())
-      fmt::print(stderr, "pathtrace: not available: {}\n", line);
+    say_shortcomings();
     if (filter_.interface[0] != '\0' && !has_interface(filter_.interface, filter_.netns))
       fmt::print(stderr, "pathtrace: no interface is called {} so far\n", sanitise(filter_.interface));
     if (options_.verbosity > 0)
@@ -198,7 +211,7 @@ Result<void> LiveTrace::announce() {
 void LiveTrace::on_event(const pt_event& event) {
   if (event.ts_ns > last_event_ns_) return;
   if (event.kind == PT_EVENT_MODULE_LOADED) {
-    module_tries_left_ = module_tries;
+    expect_module(event.ts_ns + clock_.offset_ns());
     return;
   }
   if (event.kind == PT_EVENT_TRACE_LOG) {
@@ -220,10 +233,34 @@ void LiveTrace::on_event(const pt_event& event) {
   timeline_.add(std::move(*observation));
 }
 
+void LiveTrace::expect_module(std::int64_t since_ns) {
+  if (module_tries_left_ == 0) module_since_ns_ = since_ns;
+  module_tries_left_ = module_tries;
+}
+
 void LiveTrace::watch_for_new_modules() {
   if (module_tries_left_ == 0) return;
   --module_tries_left_;
+  const auto before = tracer_->watched();
   tracer_->attach_new();
+  facts_.blind_spots = blind_spots();
+  say_shortcomings();
+  std::string news;
+  for (const std::string& what : without(tracer_->watched(), before)) {
+    facts_.gaps.push_back({what, module_since_ns_, clock_.now_ns()});
+    news += (news.empty() ? "" : ", ") + what;
+  }
+  if (!news.empty() && !options_.quiet)
+    fmt::print(stderr, "pathtrace: a module was loaded; traced from now on: {}\n", news);
+}
+
+// Each once: at the start, or when it turns out that what was loaded can't be traced.
+void LiveTrace::say_shortcomings() {
+  const auto lines = tracer_->shortcomings();
+  if (!options_.quiet)
+    for (const std::string& line : without(lines, said_))
+      fmt::print(stderr, "pathtrace: not available: {}\n", line);
+  said_.insert(said_.end(), lines.begin(), lines.end());
 }
 
 Result<void> LiveTrace::report() {
@@ -245,6 +282,9 @@ Result<void> LiveTrace::report_loss() {
   const std::int64_t begin_ns = clock_.now_ns();
   LostCounts counts = tracer_->lost();
   counts[0] = reader_->malformed();
+  if (counts[PT_EVENT_MODULE_LOADED] != modules_missed_) expect_module(looked_ns_);
+  modules_missed_ = counts[PT_EVENT_MODULE_LOADED];
+  looked_ns_ = begin_ns;
   for (const LostRecord& record : facts_.losses.note(counts, begin_ns, clock_.now_ns()))
     if (auto written = write(record); !written) return written;
   return {};

@@ -86,6 +86,15 @@ void add_losses(std::vector<std::string>& missing, const ConnectionTrace& seen, 
                     " lost while it lasted");
 }
 
+void add_unwatched(std::vector<std::string>& missing, const ConnectionTrace& seen, const Facts& facts) {
+  for (const std::string& spot : facts.blind_spots) add_distinct(missing, spot);
+  const std::int64_t began_ns = seen.connection.started_ns;
+  for (const Gap& gap : facts.gaps)
+    if (gap.since_ns <= seen.as_of_ns && gap.until_ns > began_ns)
+      missing.push_back(gap.what + " were not watched until " + duration_text(gap.until_ns - began_ns) +
+                        " after it began");
+}
+
 // Concluded from what was not seen: nothing here answered or dropped it, so somebody else did.
 bool is_by_elimination(CauseKind kind) {
   return kind == CauseKind::remote_refused || kind == CauseKind::remote_reset ||
@@ -112,8 +121,7 @@ void diagnose(ConnectionTrace& trace, const Facts& facts) {
                                  duration_text(trace.as_of_ns - connection.started_ns) +
                                  " after it began, for want of room");
   add_losses(connection.missing, story.trace(), facts.losses);
-  if (is_by_elimination(best.cause.kind))
-    for (const std::string& spot : facts.blind_spots) add_distinct(connection.missing, spot);
+  if (is_by_elimination(best.cause.kind)) add_unwatched(connection.missing, story.trace(), facts);
   connection.confidence = connection.missing.empty() ? Confidence::exact : Confidence::partial;
   if (best.netns) connection.netns = *best.netns;
   connection.cause = std::move(best.cause);

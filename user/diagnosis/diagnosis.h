@@ -2,6 +2,7 @@
 // Connection + facts → outcome, cause, evidence, fixes. Pure.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -12,6 +13,13 @@
 
 namespace pathtrace {
 
+// Something that was not watched for a while: its module was there, the programs weren't yet.
+struct Gap {
+  std::string what;  // "rules of iptables-legacy"
+  std::int64_t since_ns = 0;
+  std::int64_t until_ns = 0;
+};
+
 // Facts of the host that a cause may need, asked for only then. Each may be empty (replay,
 // or not permitted); an answer of std::nullopt is "can't be known".
 struct Facts {
@@ -21,6 +29,8 @@ struct Facts {
   // What this run can't see (other namespaces, a probe that isn't attached): causes that are concluded from
   // what was not seen are partial then.
   std::vector<std::string> blind_spots;
+  // Likewise, for those that lasted at that time.
+  std::vector<Gap> gaps;
   // Events that were lost: connections that lasted at that time are partial.
   LossLog losses;
 };

@@ -405,6 +405,13 @@ std::vector<std::string> Tracer::shortcomings() const {
   return lines;
 }
 
+std::vector<std::string> Tracer::watched() const {
+  std::vector<std::string> lines;
+  for (const auto& p : state_->progress)
+    if (p.attached && (p.probe->name != "nftables" || state_->trace_key)) lines.emplace_back(p.probe->lost);
+  return lines;
+}
+
 std::vector<std::string> Tracer::details() const {
   std::vector<std::string> lines;
   for (const auto& p : state_->progress) {

@@ -41,6 +41,8 @@ class Tracer {
   // Probes that aren't attached though their function exists, or whose function this kernel lacks
   // (a backend whose module isn't loaded is not one of them): a line each, "what is lost: why".
   [[nodiscard]] std::vector<std::string> shortcomings() const;
+  // What the attached probes tell, a line each.
+  [[nodiscard]] std::vector<std::string> watched() const;
   // How each attached probe is attached, a line each; and why not in the way that costs least, where it
   // isn't.
   [[nodiscard]] std::vector<std::string> details() const;
