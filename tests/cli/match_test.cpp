@@ -65,6 +65,22 @@ TEST(Match, Packets) {
   for (const auto& [line, kept] : cases) EXPECT_EQ(matches(filter(line), packet()), kept) << line;
 }
 
+TEST(Match, WhatSaysThatAConnectionUsesAnInterface) {
+  Observation walk;
+  walk.detail = WalkObservation{};  // the kernel side looked at both its devices
+  Observation socket;
+  socket.detail = SocketObservation{};
+  Observation drop;
+  drop.detail = DropObservation{};
+  EXPECT_TRUE(may_begin(filter("-i eth0"), walk));
+  EXPECT_FALSE(may_begin(filter("-i eth0"), socket));
+  EXPECT_FALSE(may_begin(filter("-i eth0"), drop));
+  drop.iif = "eth1";
+  EXPECT_FALSE(may_begin(filter("-i eth0"), drop));
+  EXPECT_TRUE(may_begin(filter("-i eth1"), drop));
+  for (const auto* o : {&walk, &socket, &drop}) EXPECT_TRUE(may_begin(filter("--dport 80"), *o));
+}
+
 TEST(Match, ReplyPacketsMatchToo) {
   Packet reply = packet();
   std::swap(reply.source, reply.destination);

@@ -19,6 +19,13 @@ TEST(Connections, BothDirectionsAreOne) {
   EXPECT_TRUE(t.progress.established);
 }
 
+TEST(Connections, WhatOnlyJoinsBeginsNone) {
+  Observation reset = stack_reset(syn(), 1);
+  reset.joins_only = true;
+  EXPECT_TRUE(run({reset}).empty());
+  EXPECT_EQ(only({accepted(syn(), 0, Hook::input), reset}).answers.size(), 1U);
+}
+
 TEST(Connections, AnotherSequenceNumberIsAnotherAttempt) {
   const auto traces = run({accepted(syn(), 0, Hook::input), stack_reset(syn(), 1),
                            accepted(tcp(client, server, tcp_syn, 5000).from("eth0"), 900, Hook::input)});

@@ -71,7 +71,10 @@ class LiveTrace {
   [[nodiscard]] std::vector<std::string> blind_spots() const;
   Result<void> announce();
   Result<void> loop();
-  Result<void> finish();
+  Result<void> finish(Result<void> so_far);
+  void let_go();
+  Result<void> report_rest();
+  [[nodiscard]] EndRecord end_record() const;
   Result<void> handle_events();
   Result<void> report();
   Result<void> report_loss();
@@ -145,6 +148,7 @@ Result<void> LiveTrace::prepare() {
   tracing.filter = filter_;
   tracing.max_rules = options_.max_rules;
   tracing.trace_key = options_.trace_key;
+  tracing.fentry = options_.fentry;
   auto tracer = Tracer::start(tracing);
   if (!tracer) return tracer.error();
   tracer_ = std::move(*tracer);
@@ -341,27 +345,39 @@ Result<void> LiveTrace::loop() {
   return {};
 }
 
-Result<void> LiveTrace::finish() {
-  // Programs go one after the other: what happens from now on would be seen by some of them only.
-  const std::int64_t ended_ns = clock_.now_ns();
-  last_event_ns_ = static_cast<std::uint64_t>(ended_ns - clock_.offset_ns());
+// No program of ours runs any more, and not the command.
+void LiveTrace::let_go() {
   if (command_ && !command_->end())
     fmt::print(stderr, "pathtrace: {} (pid {}) did not end on SIGTERM and goes on\n",
                sanitise(options_.command.front()), command_->pid());
   tracer_->detach();
+}
+
+Result<void> LiveTrace::report_rest() {
   reader_->drain();
-  timeline_.finish(ended_ns);
+  timeline_.finish(clock_.now_ns());
   if (auto loss = report_loss(); !loss) return loss;
   if (auto reported = report(); !reported) return reported;
-  const EndRecord end{ended_ns, connections_, packets_, facts_.losses.total(), stop_reason_};
-  if (auto written = write(end); !written) return written;
-  if (auto flushed = flush(); !flushed) return flushed;
-  if (options_.quiet) return {};
-  fmt::print(stderr, "{}", closing_notice(end));
+  if (auto written = write(end_record()); !written) return written;
+  return flush();
+}
+
+EndRecord LiveTrace::end_record() const {
+  return {clock_.now_ns(), connections_, packets_, facts_.losses.total(), stop_reason_};
+}
+
+// Once the trace is over, because it was told to end or because of what `so_far` says.
+Result<void> LiveTrace::finish(Result<void> so_far) {
+  let_go();
+  Result<void> result = so_far ? report_rest() : std::move(so_far);
+  if (!result && result.error().status == ExitStatus::success) return result;  // nobody reads any more
+  if (!result) stop_reason_ = result.error().status == ExitStatus::output_failed ? "output failed" : "failed";
+  if (options_.quiet) return result;
+  fmt::print(stderr, "{}", closing_notice(end_record()));
   if (const auto early = timeline_.evicted(); early != 0)
     fmt::print(stderr, "pathtrace: connections reported before their fate was known, for want of room: {}\n",
                early);
-  return {};
+  return result;
 }
 
 Result<void> LiveTrace::run() {
@@ -371,13 +387,12 @@ Result<void> LiveTrace::run() {
     auto command = Command::start(options_.command);
     if (!command) {
       stop("command could not be started");
-      finish();
+      (void)finish({});
       return command.error();
     }
     command_ = std::move(*command);
   }
-  if (auto looped = loop(); !looped) return looped;
-  return finish();
+  return finish(loop());
 }
 
 }  // namespace

@@ -78,6 +78,12 @@ bool matches(const pt_filter& filter, const Connection& connection) {
                   either_way(filter, nat->translated_source, nat->translated_destination)));
 }
 
+bool may_begin(const pt_filter& filter, const Observation& o) {
+  if (filter.interface[0] == '\0' || std::holds_alternative<WalkObservation>(o.detail)) return true;
+  if (std::holds_alternative<SocketObservation>(o.detail)) return false;
+  return o.iif == filter.interface || o.oif == filter.interface;
+}
+
 bool ReplayFilter::keep_packet(const Packet& packet) {
   if (!matches(filter_, packet)) return kept_.contains(packet.connection);
   kept_.insert(packet.connection);

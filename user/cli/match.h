@@ -8,6 +8,7 @@
 
 #include "pathtrace/filter.h"
 #include "timeline/model.h"
+#include "timeline/observation.h"
 
 namespace pathtrace {
 
@@ -15,6 +16,10 @@ namespace pathtrace {
 bool matches(const pt_filter& filter, const Packet& packet);
 // By its ends, before or after NAT. A connection has no interface: that part is not tested.
 bool matches(const pt_filter& filter, const Connection& connection);
+
+// Does this tell by itself that a connection uses the interface of -i? What sockets did, and a packet whose
+// device is no longer known, belong to such a connection only if something else does. Pure.
+bool may_begin(const pt_filter& filter, const Observation& observation);
 
 // Which records of a stream to show. A packet that doesn't match by itself but belongs to a
 // connection that did (an ICMP error, the far side of a NAT) is kept.

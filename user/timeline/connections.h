@@ -58,6 +58,9 @@ class ConnectionTable {
   [[nodiscard]] std::size_t size() const { return connections_.size(); }
   [[nodiscard]] std::vector<std::uint64_t> ids() const;  // ascending
 
+  // Is there a connection that this belongs to?
+  bool knows(const Observation& o) { return find_packet(o).connection != nullptr || match(o) != nullptr; }
+
  private:
   TrackedConnection& create(const Observation& o);
   TrackedConnection* match(const Observation& o);

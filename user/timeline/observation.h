@@ -78,6 +78,7 @@ struct Observation {
   std::optional<Hook> hook;
   bool reversed = false;    // PT_FLAG_REVERSED
   bool icmp_error = false;  // flow is the quoted packet's
+  bool joins_only = false;  // may belong to a connection that something else began, begins none itself
   pt_flow flow{};
   std::optional<std::string> icmp_source;  // of an ICMP error: the address in its own header
   std::variant<WalkObservation, RejectObservation, StackResetObservation, SocketObservation,

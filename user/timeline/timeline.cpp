@@ -124,6 +124,7 @@ void Timeline::State::release(std::int64_t before_ns) {
 
 void Timeline::State::process(Observation o) {
   run_deadlines(o.ts_ns);
+  if (o.joins_only && !table.knows(o)) return;
   if (const auto* socket = std::get_if<SocketObservation>(&o.detail))
     process_socket(o, *socket);
   else
