@@ -107,6 +107,7 @@ class LiveTrace {
   ListenerCache listeners_{find_listeners, TraceClock::monotonic_ns};
   std::int64_t as_of_ns_ = 0;  // of the connection that is being diagnosed
   std::int64_t started_ns_ = 0;
+  std::int64_t ended_ns_ = 0;
   std::uint64_t connections_ = 0;
   std::uint64_t packets_ = 0;
   std::uint64_t last_event_ns_ = UINT64_MAX;  // of CLOCK_MONOTONIC; the trace is over then
@@ -215,7 +216,7 @@ Result<void> LiveTrace::announce() {
 void LiveTrace::on_event(const pt_event& event) {
   if (event.ts_ns > last_event_ns_) return;
   if (event.kind == PT_EVENT_MODULE_LOADED) {
-    expect_module(event.ts_ns + clock_.offset_ns());
+    expect_module(static_cast<std::int64_t>(event.ts_ns) + clock_.offset_ns());
     return;
   }
   if (event.kind == PT_EVENT_TRACE_LOG) {
@@ -254,7 +255,9 @@ void LiveTrace::watch_for_new_modules() {
     facts_.gaps.push_back({what, module_since_ns_, clock_.now_ns()});
     news += (news.empty() ? "" : ", ") + what;
   }
-  if (!news.empty() && !options_.quiet)
+  if (news.empty()) return;
+  resolver_->preload();  // what was read before changes were counted may be out of date
+  if (!options_.quiet)
     fmt::print(stderr, "pathtrace: a module was loaded; traced from now on: {}\n", news);
 }
 
@@ -355,7 +358,7 @@ void LiveTrace::let_go() {
 
 Result<void> LiveTrace::report_rest() {
   reader_->drain();
-  timeline_.finish(clock_.now_ns());
+  timeline_.finish(ended_ns_);
   if (auto loss = report_loss(); !loss) return loss;
   if (auto reported = report(); !reported) return reported;
   if (auto written = write(end_record()); !written) return written;
@@ -363,11 +366,14 @@ Result<void> LiveTrace::report_rest() {
 }
 
 EndRecord LiveTrace::end_record() const {
-  return {clock_.now_ns(), connections_, packets_, facts_.losses.total(), stop_reason_};
+  return {ended_ns_, connections_, packets_, facts_.losses.total(), stop_reason_};
 }
 
 // Once the trace is over, because it was told to end or because of what `so_far` says.
 Result<void> LiveTrace::finish(Result<void> so_far) {
+  // Programs go one after the other: what happens from now on would be seen by some of them only.
+  ended_ns_ = clock_.now_ns();
+  last_event_ns_ = static_cast<std::uint64_t>(ended_ns_ - clock_.offset_ns());
   let_go();
   Result<void> result = so_far ? report_rest() : std::move(so_far);
   if (!result && result.error().status == ExitStatus::success) return result;  // nobody reads any more
