@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 // pathtrace: which rule decided, and who answered. Options → a live trace or a replay → sinks.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <clocale>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <string>
@@ -102,6 +105,12 @@ int run(const std::vector<std::string>& arguments) {
   if (!options) return fail(options.error(), 0);
   if (options->help) return print(help_text());
   if (options->version) return print(fmt::format("pathtrace {}\n", version()));
+  // before anything is opened, or it might be that
+  if (options->ready_fd && fcntl(*options->ready_fd, F_GETFD) < 0)
+    return fail({ExitStatus::output_failed,
+                 fmt::format("--ready-fd {}: {}", *options->ready_fd, std::strerror(errno)),
+                 {}},
+                0);
   auto sinks = make_sinks(*options);
   if (!sinks) return fail(sinks.error(), options->verbosity);
   auto result = options->read_file ? replay_file(*options, *sinks) : trace_live(*options, *sinks);

@@ -29,7 +29,8 @@ namespace pathtrace {
 namespace {
 
 constexpr std::uint32_t counters_per_block = 256;  // see bpf/iptables.bpf.c
-constexpr std::uint32_t frames = 4;                // PT_FRAMES in bpf/lib/state.h
+constexpr int tries_of_new_module = 20;
+constexpr std::uint32_t frames = 4;  // PT_FRAMES in bpf/lib/state.h
 
 struct CloseSkeleton {
   void operator()(pathtrace_bpf* skeleton) const { pathtrace_bpf__destroy(skeleton); }
@@ -106,6 +107,7 @@ struct ProbeProgress {
   const Probe* probe = nullptr;
   bool attached = false;
   bool failed = false;  // not tried again
+  int tries = 1;  // more for a module that comes later: it announces itself before it can be attached to
   std::string why;
   std::string refusal;  // of the programs of first choice, where others are in use
 };
@@ -199,6 +201,7 @@ std::vector<Choice> Tracer::State::choose() {
     if (!parameters) {
       row.why = probe.module.empty() ? fmt::format("this kernel has no {}", probe.function)
                                      : fmt::format("module {} is not loaded", probe.module);
+      row.tries = tries_of_new_module;
       continue;
     }
     const auto variant = std::find_if(
@@ -316,7 +319,7 @@ void Tracer::State::attach_all(const std::vector<Choice>& choices) {
       continue;
     }
     choice.progress->why = why;
-    choice.progress->failed = true;
+    choice.progress->failed = --choice.progress->tries <= 0;
   }
 }
 

@@ -278,6 +278,8 @@ Resolver::Resolver(Resolver&&) noexcept = default;
 Resolver& Resolver::operator=(Resolver&&) noexcept = default;
 
 void Resolver::preload() {
+  state_->legacy.clear();
+  state_->nft.clear();
   for (const Netns& netns : all_netns()) {
     state_->preload_legacy(netns.inode);
     state_->preload_nft(netns.inode);

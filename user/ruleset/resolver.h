@@ -23,8 +23,8 @@ class Resolver {
   Resolver(Resolver&&) noexcept;
   Resolver& operator=(Resolver&&) noexcept;
 
-  // Reads the rulesets of every namespace now, so that a rule removed later can still be
-  // named. Failures are not errors: a ruleset that can't be read is read when needed. To be
+  // Reads the rulesets of every namespace now, and forgets what was read before, so that a rule removed later
+  // can still be named. Failures are not errors: a ruleset that can't be read is read when needed. To be
   // called once `generations` counts, not before: a change that nobody counted would make
   // what was read pass for what packets go through.
   void preload();
