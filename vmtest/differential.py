@@ -61,7 +61,7 @@ def real_rulesets(options, backend: str, label: str) -> str:
         return skipped(title, "this kernel has no ip_tables")
     found = real.files(backend)
     if not found:
-        return skipped(title, f"none in {real.FOLDER}; PATHTRACE_RULESETS names another folder")
+        return skipped(title, f"none in {real.FOLDER}; PATHTRACE_RULESETS names their folder")
     total, began = judge.Verdict(), time.monotonic()
     played = [case for path in found for case in real.generate(path, backend, options.seed)]
     for number, case in enumerate(played):

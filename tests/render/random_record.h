@@ -94,7 +94,8 @@ class RandomRecord {
   Step step(bool in_cause) {
     Step out;
     out.offset_ns = number<std::int64_t>();
-    out.kind = one_of<StepKind>();
+    // a rule or a policy decides
+    out.kind = in_cause ? (below(2) == 0 ? StepKind::rule : StepKind::policy) : one_of<StepKind>();
     const auto words = [&] { return maybe([&] { return text(); }); };
     switch (out.kind) {
       case StepKind::rule:
@@ -135,7 +136,7 @@ class RandomRecord {
     return out;
   }
 
-  // Valid UTF-8, controls and what terminals act upon included.
+  // Never empty: what isn't known is null. Valid UTF-8, controls and what terminals act upon included.
   std::string text() {
     static const std::vector<std::string> pieces = {"a",
                                                     "web",
@@ -157,7 +158,7 @@ class RandomRecord {
                                                     " ",
                                                     "\u2028"};
     std::string out;
-    for (std::size_t i = below(4); i > 0; --i) out += pieces[below(pieces.size())];
+    for (std::size_t i = 1 + below(4); i > 0; --i) out += pieces[below(pieces.size())];
     return out;
   }
 

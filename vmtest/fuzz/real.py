@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Rulesets from real hosts as cases, with packets to the addresses and ports that they speak of.
 
-They are not part of the project: PATHTRACE_RULESETS names their folder, else it is ../shared/rulesets beside the project's. Names of
+They are not part of the project: PATHTRACE_RULESETS names their folder (files *.rules: iptables-save's output, or a native ruleset). Names of
 their interfaces are replaced by those of the test's host, so that packets get further than the first match of an interface.
 """
 
@@ -16,7 +16,7 @@ import nft_rules
 import packets
 import xtables
 
-FOLDER = Path(os.environ.get("PATHTRACE_RULESETS") or Path(__file__).resolve().parents[3] / "shared" / "rulesets")
+FOLDER = Path(os.environ.get("PATHTRACE_RULESETS") or "/nonexistent")
 CASES_A_FILE = 8
 INTERFACES = [(r"\b(br-dummy|br-lan|qr-[\w-]+)", "eth1"), (r"\b(pppoe-wan|qg-[\w-]+)", "eth0")]
 
