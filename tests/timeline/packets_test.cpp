@@ -128,6 +128,11 @@ TEST(Packets, AnotherPacketAtTheSameAddressIsAnother) {
   EXPECT_EQ(traces[0].packets[0].steps.size(), 2U);
 }
 
+TEST(Packets, ATcpPacketWithoutFlagsSaysSo) {
+  const ConnectionTrace t = only({accepted(tcp(client, server, 0, 7).from("eth0"), 0, Hook::input)});
+  EXPECT_EQ(t.packets.at(0).flags, "none");
+}
+
 TEST(Packets, KnownOnlyByAnAnswerOrAListener) {
   const ConnectionTrace t = only({at_listener(syn(), 0)});
   ASSERT_EQ(t.packets.size(), 1U);

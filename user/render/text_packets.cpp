@@ -65,7 +65,7 @@ std::string flags_words(const std::string& flags) {
   if (has('F')) return "FIN";
   if (has('P')) return "data";
   if (flags == "A") return "ACK";
-  return flags.empty() ? "TCP" : sanitise(flags);
+  return flags == "none" ? "TCP without flags" : sanitise(flags);
 }
 
 std::string packet_words(const Packet& packet) {

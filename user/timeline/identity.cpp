@@ -70,7 +70,7 @@ std::string tcp_flags_text(std::uint8_t flags) {
   std::string text;
   for (const auto& [bit, letter] : letters)
     if ((flags & bit) != 0) text += letter;
-  return text;
+  return text.empty() ? "none" : text;
 }
 
 std::string reject_word(bool ipv6, std::uint8_t code) {
