@@ -45,7 +45,7 @@ END
             printf '    connect 10.1.0.%s port %s: ' "$last" "$port"
             ip netns exec c traffic connect "10.1.0.$last" "$port" --timeout 2500 --send 100
         done >"$work/client"
-        kill -INT $pathtrace
+        kill -INT $pathtrace 2>/dev/null
     fi
     wait $pathtrace
     status=$?
