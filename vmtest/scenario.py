@@ -30,7 +30,7 @@ FAMILY_WORDS = {
 }
 
 KEYS = {
-    "": {"summary", "reuse", "boot", "topology", "pathtrace", "netns", "backends", "families", "skip", "rules", "values", "setup", "traffic", "status",
+    "": {"summary", "reuse", "boot", "topology", "pathtrace", "netns", "backends", "families", "kernels", "skip", "rules", "values", "setup", "traffic", "status",
          "changes", "ends", "expect", "refuse", "expect_text", "refuse_text", "expect_stderr", "refuse_stderr"},
     "rules": {"in", "lines", "text"},
     "listen": {"listen", "in", "port", "udp", "backlog", "accept", "v6only"},

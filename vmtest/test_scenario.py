@@ -168,6 +168,12 @@ class Check(unittest.TestCase):
                 kernel = types.SimpleNamespace(name=name, series=name, modules=Path(empty))
                 self.assertEqual(run.Run.why_not(types.SimpleNamespace(label=name, kernel=kernel), variant), expected)
 
+    def test_what_runs_where_unless_told_otherwise(self):
+        everywhere = variants('backends = ["none"]')
+        fewer = variants('backends = ["none"]\nkernels = ["6.1"]')
+        counts = [(len(run.planned(label, everywhere)), len(run.planned(label, fewer))) for label in run.MATRIX]
+        self.assertEqual(dict(zip(run.MATRIX, counts)), {"6.1": (2, 2), "6.1-smp2": (1, 0), "6.12": (2, 0), "latest": (2, 0)})
+
     def test_an_empty_line_is_a_problem(self):
         self.assertEqual(len(check.json_lines('{"a":1}\n\n{"a":2}\n', killed=False)[1]), 1)
 
