@@ -257,8 +257,7 @@ void LiveTrace::watch_for_new_modules() {
   }
   if (news.empty()) return;
   resolver_->preload();  // what was read before changes were counted may be out of date
-  if (!options_.quiet)
-    fmt::print(stderr, "pathtrace: a module was loaded; traced from now on: {}\n", news);
+  if (!options_.quiet) fmt::print(stderr, "pathtrace: a module was loaded; traced from now on: {}\n", news);
 }
 
 // Each once: at the start, or when it turns out that what was loaded can't be traced.
