@@ -28,7 +28,7 @@ namespace pathtrace {
 
 namespace {
 
-constexpr std::uint32_t counters_per_block = 256;  // see bpf/iptables.bpf.c
+constexpr std::uint32_t counters_per_block = 256;  // PT_COUNTERS_PER_BLOCK in bpf/lib/state.h
 constexpr int tries_of_new_module = 20;
 constexpr std::uint32_t frames = 4;  // PT_FRAMES in bpf/lib/state.h
 

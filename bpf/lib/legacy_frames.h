@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The walks of legacy tables that are open on a CPU. They nest (a REJECT's answer passes OUTPUT inside the
+ * walk that rejects; an interrupt's packet inside a process's), so each has a frame, and what an inner walk
+ * counted is taken off the outer one.
+ */
+#ifndef PATHTRACE_BPF_LEGACY_FRAMES_H
+#define PATHTRACE_BPF_LEGACY_FRAMES_H
+
+#include "lib/legacy_counters.h"
+
+/* A frame this old was left without its exit (the program was skipped): no walk takes a second. */
+#define STALE_NS 1000000000ull
+
+static __always_inline int free_slot(struct cpu_context *cpu)
+{
+	for (int i = 0; i < PT_FRAMES; i++)
+		if (!cpu->legacy[i].skb)
+			return i;
+	return -1;
+}
+
+static __always_inline void close_frame(struct cpu_context *cpu, struct legacy_frame *frame)
+{
+	frame->skb = 0;
+	__sync_fetch_and_add(&cpu->legacy_open, -1);
+	__sync_fetch_and_add(&open_walks, -1);
+}
+
+/* Frees frames whose exit was never seen; their walks are lost, and counted. */
+static __always_inline void free_stale(struct cpu_context *cpu)
+{
+	__u64 now = bpf_ktime_get_ns();
+
+	for (int i = 0; i < PT_FRAMES; i++) {
+		struct legacy_frame *frame = &cpu->legacy[i];
+
+		if (!frame->skb || now - frame->start_ns < STALE_NS)
+			continue;
+		if (!frame->silent)
+			count_lost(PT_EVENT_LEGACY_WALK);
+		close_frame(cpu, frame);
+	}
+}
+
+static __always_inline bool shares_table(struct cpu_context *cpu, int except, __u64 info)
+{
+	for (int i = 0; i < PT_FRAMES; i++)
+		if (i != except && cpu->legacy[i].skb && cpu->legacy[i].table_info == info)
+			return true;
+	return false;
+}
+
+static __always_inline void open_frame(struct cpu_context *cpu, struct legacy_frame *frame, __u32 slot,
+				       struct xt_table *table, struct legacy_scratch *scratch,
+				       const struct entry_layout *layout)
+{
+	struct pt_generation generation;
+	__u64 info, size_number, name = 0;
+
+	frame->others = 0;
+	frame->doubt = 0;
+	frame->recseq = 0;
+	info = read_private_and_name((__u64)table, &name);
+	__builtin_memcpy(scratch->walk.table_name, &name, sizeof(name));
+	/* the first two members of xt_table_info, since ever */
+	size_number = kernel_word(info + bpf_core_field_offset(struct xt_table_info, size));
+	/* after private: a table that is replaced in between shows at exit */
+	read_generation((__u64)table, &generation);
+	/* what the frame's last walk found out is good for this one, if it was of the same table */
+	if (frame->table != (__u64)table || frame->table_info != info || frame->size_number != size_number ||
+	    frame->generation.number != generation.number)
+		frame->first_cookie = 0;
+	frame->table = (__u64)table;
+	frame->table_info = info;
+	frame->size_number = size_number;
+	frame->generation = generation;
+
+	if (frame->entries > max_blocks * PT_COUNTERS_PER_BLOCK || frame->entries > MAX_ENTRIES)
+		frame->doubt |= PT_DOUBT_TOO_LARGE;
+	if (!percpu_offset(cpu) && possible_cpus > 1)
+		frame->doubt |= PT_DOUBT_NO_PERCPU;
+	if (!xt_recseq_cookie || !percpu_offset(cpu))
+		frame->doubt |= PT_DOUBT_NO_PERCPU;
+	else
+		frame->recseq = read_recseq(cpu->percpu_offset);
+	if (frame->doubt || (frame->silent && !shares_table(cpu, slot, frame->table_info)))
+		return;
+	if (take_snapshot(cpu, frame, slot, layout))
+		frame->doubt |= PT_DOUBT_READ_FAILED;
+}
+
+/* Before anything is written to its scratch: an interrupt may come that wants a frame too. */
+static __always_inline void claim_frame(struct cpu_context *cpu, struct legacy_frame *frame,
+					struct sk_buff *skb, bool silent)
+{
+	frame->skb = (__u64)skb;
+	frame->silent = silent;
+	frame->task = bpf_get_current_task();
+	frame->start_ns = bpf_ktime_get_ns();
+	__sync_fetch_and_add(&cpu->legacy_open, 1);
+	__sync_fetch_and_add(&open_walks, 1);
+}
+
+/* A free frame of this CPU, or -1. */
+static __always_inline int take_slot(struct cpu_context *cpu)
+{
+	int slot = free_slot(cpu);
+
+	if (slot >= 0)
+		return slot;
+	free_stale(cpu);
+	return free_slot(cpu);
+}
+/* The innermost open frame of this task, and of this packet where the exit knows it. */
+static __always_inline int find_frame(struct cpu_context *cpu, __u64 skb)
+{
+	__u64 task = bpf_get_current_task();
+	__u64 latest = 0;
+	int found = -1;
+
+	for (int i = 0; i < PT_FRAMES; i++) {
+		struct legacy_frame *frame = &cpu->legacy[i];
+
+		if (!frame->skb || frame->task != task || (skb && frame->skb != skb) ||
+		    frame->start_ns < latest)
+			continue;
+		latest = frame->start_ns;
+		found = i;
+	}
+	return found;
+}
+
+static __always_inline void check_frame(struct cpu_context *cpu, struct legacy_frame *frame)
+{
+	__u32 delta;
+
+	/* the same table_info can't have been freed and come back: the walk would show in xt_recseq */
+	if (read_private(frame->table) != frame->table_info)
+		frame->doubt |= PT_DOUBT_TABLE_REPLACED;
+	if (frame->doubt)
+		return;
+	delta = read_recseq(cpu->percpu_offset) - frame->recseq;
+	if (delta != (frame->recseq & 1 ? 0 : 2 * (1 + frame->others)))
+		frame->doubt |= PT_DOUBT_OTHER_WALK;
+}
+
+/* `slot`'s walk is over: what it did must not be taken for the work of the walks that are still open. */
+static __always_inline void settle_with_others(struct cpu_context *cpu, struct legacy_frame *frame,
+					       __u32 slot, __u32 n_matched)
+{
+	for (int i = 0; i < PT_FRAMES; i++) {
+		struct legacy_frame *other = &cpu->legacy[i];
+
+		if (i == slot || !other->skb)
+			continue;
+		if (!(frame->recseq & 1) && !(frame->doubt & PT_DOUBT_NO_PERCPU))
+			other->others++;
+		if (other->table_info != frame->table_info)
+			continue;
+		if (frame->doubt) {
+			other->doubt |= PT_DOUBT_OTHER_WALK;
+			continue;
+		}
+		struct credit c = { .from_slot = slot, .to_base = snapshot_base(i) };
+
+		bpf_loop(n_matched, credit_match, &c, 0);
+	}
+}
+
+#endif
