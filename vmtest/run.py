@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""Runs the scenarios on real kernels, one boot a kernel (and one for each other `boot` line), and says a line a test.
+"""Runs the scenarios on real kernels, some two dozen variants a boot (and a boot for each other `boot` line), and says a line a test.
 
   python3 vmtest/run.py                            all scenarios on the default kernels
   python3 vmtest/run.py --kernel 6.12 [SUBSTRING…] those whose name has one of the substrings, on that kernel (6.1-smp2: two CPUs)
@@ -12,10 +12,13 @@ What a test left is in build/vmtest/KERNEL/SCENARIO.BACKEND.FAMILY/: stdout.json
 import argparse
 import concurrent.futures
 import fcntl
+import functools
 import re
 import shutil
 import sys
+import threading
 from pathlib import Path
+from typing import Callable
 
 import check
 import initramfs
@@ -24,18 +27,22 @@ import scenario
 import vm
 
 ROOT = Path(__file__).resolve().parent.parent
-# What runs where unless told otherwise: with two CPUs, one family is enough. A scenario may name fewer kernels (`kernels`).
-# The longest first, so that two at a time end together.
-MATRIX = {"6.1": scenario.FAMILIES, "latest": scenario.FAMILIES, "6.12": scenario.FAMILIES, "6.1-smp2": ("ipv4",)}
+# Which families of a backend run where, unless told otherwise. With two CPUs and through iptables of the newest kernel, one is enough.
+# A scenario may name fewer kernels (`kernels`).
+ALL = dict.fromkeys((*scenario.BACKENDS, "none"), scenario.FAMILIES)
+ONE = dict.fromkeys(ALL, ("ipv4",))
+MATRIX = {"6.1": ALL, "6.12": ALL, "latest": ONE | {"nftables": scenario.FAMILIES}, "6.1-smp2": ONE}
 # For a boot, and between two signs of life of a guest; a variant's own bound is in guest/variants.sh.
 SECONDS_A_VARIANT = 60
 SILENCE = 200
+# Many enough that the boot itself counts little, few enough that the processors have something to do until the end.
+VARIANTS_A_BOOT = 24
 # Kernels without iptables-legacy. Another one that lacks it lost its modules on the way.
 WITHOUT_LEGACY = ("latest",)
 
 
 class Run:
-    """The variants of one kernel, in as many boots as it takes: one for each boot line, unless a VM is lost on the way."""
+    """The variants of one kernel, in boots that may run at the same time. Alone on this kernel: a second run in the same tree waits."""
 
     def __init__(self, label: str, programs: dict[str, Path]):
         name, _, smp = label.partition("-smp")
@@ -43,32 +50,40 @@ class Run:
         self.kernel = kernels.find(name)
         self.folder = initramfs.BUILD / label
         self.passed, self.failed, self.skipped, self.boots = 0, 0, 0, 0
-
-    def run(self, variants: list[scenario.Variant]) -> None:
-        """Alone on this kernel: a second run in the same tree waits."""
+        self.counting = threading.Lock()
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            self.run_locked(variants)
+        self.lock = open(self.folder / "lock", "w")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
 
-    def run_locked(self, variants: list[scenario.Variant]) -> None:
-        waiting = {}
+    def count(self, what: str) -> int:
+        with self.counting:
+            setattr(self, what, getattr(self, what) + 1)
+            return getattr(self, what)
+
+    def plan(self, variants: list[scenario.Variant]) -> list[tuple[int, Callable[[], None]]]:
+        """The boots that it takes: how many variants each has, and what runs it."""
+        waiting = []
         for variant in variants:
             why, expected = self.why_not(variant)
             if not why:
-                waiting[variant.id] = variant
+                waiting.append(variant)
             elif expected:
-                self.skipped += 1
+                self.count("skipped")
                 say(f"skip {self.label} {variant.name} ({why})")
             else:
-                self.failed += 1
+                self.count("failed")
                 say(f"FAIL {self.label} {variant.name}\n     not run, for no reason that is known of this kernel: {why}")
-        for variant in waiting.values():
-            shutil.rmtree(self.folder / variant.id, ignore_errors=True)
-        for parameters in sorted({variant.boot for variant in waiting.values()}):
-            self.run_booted(parameters, {name: variant for name, variant in waiting.items() if variant.boot == parameters})
+        for old in [*map(self.folder.joinpath, (variant.id for variant in waiting)), *self.folder.glob("boot-*")]:
+            shutil.rmtree(old, ignore_errors=True)
+        boots = []
+        for parameters in sorted({variant.boot for variant in waiting}):
+            alike = [variant for variant in waiting if variant.boot == parameters]
+            for part in parts(alike, VARIANTS_A_BOOT):
+                boots.append((len(part), functools.partial(self.run_booted, parameters, {variant.id: variant for variant in part})))
+        return boots
 
     def run_booted(self, parameters: str, waiting: dict[str, scenario.Variant]) -> None:
+        """In one boot, unless a VM is lost on the way."""
         while waiting:
             before = len(waiting)
             self.boot(parameters, waiting)
@@ -90,8 +105,7 @@ class Run:
     def boot(self, parameters: str, waiting: dict[str, scenario.Variant]) -> None:
         files = {f"test/variants/{variant.id}": scenario.script(variant).encode() for variant in waiting.values()}
         files["test/main"] = b". /test/variants.sh\n"
-        self.boots += 1
-        out = self.folder / f"boot-{self.boots}"
+        out = self.folder / f"boot-{self.count('boots')}"
         running, seen = None, ""
 
         def on_control(line: str) -> None:
@@ -117,7 +131,7 @@ class Run:
             say(f"     {self.label}: VM {outcome.verdict}: {outcome.why}")
         elsewhere = outside(outcome.splats, seen)
         if elsewhere:
-            self.failed += 1
+            self.count("failed")
             say(f"FAIL {self.label} kernel log (outside the scenarios)\n" + indented(elsewhere[0]))
 
     def judge(self, variant: scenario.Variant, status: int, took: str) -> None:
@@ -125,11 +139,11 @@ class Run:
         if problems:
             self.fail(variant, problems, took)
         else:
-            self.passed += 1
+            self.count("passed")
             say(f"ok {self.label} {variant.name} ({took})")
 
     def fail(self, variant: scenario.Variant, problems: list[str], took: str) -> None:
-        self.failed += 1
+        self.count("failed")
         folder = self.folder / variant.id
         text = [f"FAIL {self.label} {variant.name}" + (f" ({took})" if took else "")]
         text += [indented(problem) for problem in problems]
@@ -141,6 +155,12 @@ class Run:
         if folder.exists():
             text.append(f"     all of it: {folder.relative_to(ROOT)}/")
         say("\n".join(text))
+
+
+def parts(variants: list[scenario.Variant], most: int) -> list[list[scenario.Variant]]:
+    """As few as it takes, and equal."""
+    count = -(-len(variants) // most)
+    return [variants[len(variants) * i // count : len(variants) * (i + 1) // count] for i in range(count)]
 
 
 def outside(splats: list[str], seen: str) -> list[str]:
@@ -168,7 +188,7 @@ def chosen(variants: list[scenario.Variant], substrings: list[str]) -> list[scen
 
 
 def planned(label: str, variants: list[scenario.Variant]) -> list[scenario.Variant]:
-    return [variant for variant in variants if variant.family in MATRIX[label] and label in variant.get("kernels", MATRIX)]
+    return [variant for variant in variants if variant.family in MATRIX[label][variant.backend] and label in variant.get("kernels", MATRIX)]
 
 
 def program(given: Path | None, built: str) -> Path:
@@ -185,7 +205,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--pathtrace", type=Path, metavar="PATH", help="build/release/pathtrace unless given")
     parser.add_argument("--traffic", type=Path, metavar="PATH", help="build/release/traffic unless given")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="kernels at a time; a VM keeps one processor busy")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="VMs at a time; one keeps two thirds of a processor busy")
     options = parser.parse_args()
     try:
         variants = chosen(scenario.read_all(), options.substrings)
@@ -196,9 +216,11 @@ def main() -> int:
             "usr/local/bin/pathtrace": program(options.pathtrace, "pathtrace"),
             "usr/local/bin/traffic": program(options.traffic, "traffic"),
         }
-        runs = [Run(label, programs) for label in options.kernel or MATRIX]
+        runs = [Run(label, programs) for label in dict.fromkeys(options.kernel or MATRIX)]
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            list(pool.map(lambda run: run.run(variants if options.kernel else planned(run.label, variants)), runs))
+            boots = [boot for run in runs for boot in run.plan(variants if options.kernel else planned(run.label, variants))]
+            boots.sort(key=lambda boot: boot[0], reverse=True)  # the longest first, so that all end together
+            list(pool.map(lambda boot: boot[1](), boots))
     except (scenario.ScenarioError, kernels.KernelError, initramfs.InitramfsError) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2

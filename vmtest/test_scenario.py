@@ -172,7 +172,19 @@ class Check(unittest.TestCase):
         everywhere = variants('backends = ["none"]')
         fewer = variants('backends = ["none"]\nkernels = ["6.1"]')
         counts = [(len(run.planned(label, everywhere)), len(run.planned(label, fewer))) for label in run.MATRIX]
-        self.assertEqual(dict(zip(run.MATRIX, counts)), {"6.1": (2, 2), "6.1-smp2": (1, 0), "6.12": (2, 0), "latest": (2, 0)})
+        self.assertEqual(dict(zip(run.MATRIX, counts)), {"6.1": (2, 2), "6.1-smp2": (1, 0), "6.12": (2, 0), "latest": (1, 0)})
+
+    def test_both_families_of_nftables_run_on_the_newest_kernel(self):
+        self.assertEqual(len(run.planned("latest", variants('[rules.nftables]\nin = "h"\ntext = ""'))), 2)
+        self.assertEqual(len(run.planned("latest", variants('[rules.iptables]\nin = "h"\nlines = []'))), 2)  # legacy and nft
+
+    def test_boots_of_a_kernel_are_equal_and_have_every_variant_once(self):
+        for count in (1, 24, 25, 65):
+            some = list(range(count))
+            boots = run.parts(some, 24)
+            self.assertEqual([each for boot in boots for each in boot], some)
+            self.assertEqual(len(boots), -(-count // 24))
+            self.assertLessEqual(max(map(len, boots)) - min(map(len, boots)), 1)
 
     def test_an_empty_line_is_a_problem(self):
         self.assertEqual(len(check.json_lines('{"a":1}\n\n{"a":2}\n', killed=False)[1]), 1)
