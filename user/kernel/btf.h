@@ -8,6 +8,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 
 #include "support/result.h"
 
@@ -18,6 +20,12 @@ namespace pathtrace {
 struct KernelFunction {
   std::string module;  // "" = vmlinux
   int parameters = 0;
+  std::uint32_t id = 0;  // of the BTF type, as BPF_PROG_LOAD's attach_btf_id wants it
+};
+
+struct KernelTracepoint {
+  int arguments = 0;     // without the leading context pointer
+  std::uint32_t id = 0;  // of its typedef, as BPF_PROG_LOAD's attach_btf_id wants it
 };
 
 class KernelBtf {
@@ -31,17 +39,24 @@ class KernelBtf {
   // A function of vmlinux or of a module that is loaded now. BTF may list functions that
   // have no symbol of that name (".constprop.0"): check kallsyms too where it matters.
   [[nodiscard]] std::optional<KernelFunction> function(const std::string& name, const std::string& module);
-  // Arguments of a raw tracepoint, without the leading context pointer.
-  [[nodiscard]] std::optional<int> tracepoint_arguments(const std::string& name) const;
+  // A raw tracepoint of vmlinux.
+  [[nodiscard]] std::optional<KernelTracepoint> tracepoint(const std::string& name) const;
   // Name of an enumerator: enumerator("skb_drop_reason", 2) == "SKB_DROP_REASON_NO_SOCKET".
   [[nodiscard]] std::optional<std::string> enumerator(const std::string& enumeration,
                                                       std::uint32_t value) const;
 
  private:
+  // Libbpf finds a name by comparing all of them, of which a kernel has 100,000: one pass instead.
+  struct Types {
+    btf* types = nullptr;
+    std::unordered_map<std::string_view, std::uint32_t> functions;
+    std::unordered_map<std::string_view, std::uint32_t> tracepoints;  // typedefs, "btf_trace_" and a name
+  };
   KernelBtf() = default;
-  btf* module_btf(const std::string& module);
-  btf* vmlinux_ = nullptr;
-  std::map<std::string, btf*> modules_;
+  static Types indexed(btf* types, std::uint32_t first);
+  const Types* types_of(const std::string& module);
+  Types vmlinux_;
+  std::map<std::string, Types> modules_;
 };
 
 }  // namespace pathtrace

@@ -18,6 +18,7 @@
 #include <string>
 #include <utility>
 
+#include "kernel/attach_targets.h"
 #include "kernel/probes.h"
 #include "kernel/symbols.h"
 #include "kernel/trace_key.h"
@@ -173,6 +174,7 @@ struct Tracer::State {
   LostCounts lost{};
 
   std::vector<Choice> choose();
+  std::optional<AttachTarget> attach_target(const std::string& name, bool tracepoint);
   bool configure(pathtrace_bpf* skeleton);
   bool load_and_attach(const std::vector<Choice>& choices);
   void attach_all(const std::vector<Choice>& choices);
@@ -194,7 +196,7 @@ std::vector<Choice> Tracer::State::choose() {
     if (row.attached || row.failed) continue;
     std::optional<int> parameters;
     if (probe.tracepoint) {
-      parameters = btf->tracepoint_arguments(std::string(probe.function));
+      if (auto tracepoint = btf->tracepoint(std::string(probe.function))) parameters = tracepoint->arguments;
     } else if (auto function = btf->function(std::string(probe.function), std::string(probe.module))) {
       parameters = function->parameters;
     }
@@ -217,6 +219,19 @@ std::vector<Choice> Tracer::State::choose() {
     choices.push_back(options.fentry && !probe.kprobe_only ? choice : choice.by_kprobe());
   }
   return choices;
+}
+
+// Of a program whose section names it.
+std::optional<AttachTarget> Tracer::State::attach_target(const std::string& name, bool tracepoint) {
+  if (tracepoint) {
+    const auto found = btf->tracepoint(name);
+    return found ? std::optional(AttachTarget{found->id, {}}) : std::nullopt;
+  }
+  const auto row = std::find_if(progress.begin(), progress.end(),
+                                [&](const ProbeProgress& p) { return p.probe->function == name; });
+  if (row == progress.end()) return std::nullopt;
+  const auto found = btf->function(name, std::string(row->probe->module));
+  return found ? std::optional(AttachTarget{found->id, found->module}) : std::nullopt;
 }
 
 // Constants and map sizes, before the load; a later skeleton takes over the first one's maps.
@@ -262,6 +277,8 @@ bool Tracer::State::attach(pathtrace_bpf* skeleton, const Choice& choice, std::v
 // exit one is attached first: an exit without its entry is ignored, the other way round isn't.
 bool Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
   libbpf_log().clear();
+  const AttachTargets targets(
+      [this](const std::string& name, bool tracepoint) { return attach_target(name, tracepoint); });
   Skeleton skeleton(pathtrace_bpf__open());
   if (!skeleton || !configure(skeleton.get())) {
     if (first_error.empty())
