@@ -38,7 +38,7 @@ _pathtrace() {
     --sport | --dport | --port)
       mapfile -t COMPREPLY < <(compgen -A service -- "$cur")
       return ;;
-    -s | --src | -d | --dst | --host | -c | --count | --duration | --ready-fd | --max-rules)
+    -s | --src | -d | --dst | --host | -c | --count | --duration | --ready-fd | --max-rules | --buffer)
       return ;;
   esac
 
@@ -46,6 +46,6 @@ _pathtrace() {
     -p --proto -s --src -d --dst --host --sport --dport --port -i --interface --netns
     -4 --ipv4 -6 --ipv6 --all-packets
     --json -w --write -r --read -q --quiet -v --verbose
-    -c --count --duration --ready-fd --no-trace-key --no-fentry --max-rules -V --version -h --help' -- "$cur")
+    -c --count --duration --ready-fd --no-trace-key --no-fentry --max-rules --buffer -V --version -h --help' -- "$cur")
 }
 complete -F _pathtrace pathtrace

@@ -100,6 +100,10 @@ TEST(Options, Values) {
   EXPECT_FALSE(accepted("--no-trace-key").trace_key);
   EXPECT_EQ(accepted("").max_rules, 16384U);
   EXPECT_EQ(accepted("--max-rules 10").max_rules, 10U);
+  EXPECT_EQ(accepted("").buffer_bytes, 8U << 20);
+  EXPECT_EQ(accepted("--buffer 512k").buffer_bytes, 512U << 10);
+  EXPECT_EQ(accepted("--buffer 1G").buffer_bytes, 1U << 30);
+  EXPECT_EQ(accepted("--buffer 100000").buffer_bytes, 128U << 10);
   EXPECT_TRUE(accepted("-h --dprot 80").help);
   EXPECT_TRUE(accepted("-V").version);
 }
@@ -170,6 +174,9 @@ TEST(Options, RefusedWithTheReason) {
       {"--duration ''", "--duration: '' is not a time such as 30, 30s, 5m or 1h"},
       {"--ready-fd x", "--ready-fd: 'x' is not a whole number from 0 to 2147483647"},
       {"--max-rules 0", "--max-rules: '0' is not a whole number from 1 to 1048576"},
+      {"--buffer 63K", "--buffer: '63K' is not a size from 64K to 1G, such as 512K, 8M or 1G"},
+      {"--buffer 2G", "--buffer: '2G' is not a size from 64K to 1G, such as 512K, 8M or 1G"},
+      {"--buffer M", "--buffer: 'M' is not a size from 64K to 1G, such as 512K, 8M or 1G"},
       {"--dport 80 --dport 81", "--dport was given 2 times; once is enough"},
       {"--dport", "--dport needs a value; see pathtrace --help"},
       {"-s", "--src needs a value; see pathtrace --help"},

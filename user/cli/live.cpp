@@ -147,6 +147,7 @@ Result<void> LiveTrace::prepare() {
   signals_.emplace(std::move(*signals));
   TracerOptions tracing;
   tracing.filter = filter_;
+  tracing.buffer_bytes = options_.buffer_bytes;
   tracing.max_rules = options_.max_rules;
   tracing.trace_key = options_.trace_key;
   tracing.fentry = options_.fentry;

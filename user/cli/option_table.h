@@ -40,6 +40,7 @@ inline constexpr auto option_table = std::to_array<OptionSpec>({
     {"--no-trace-key", nullptr, OptionGroup::control, "leave nftables tracing off: no nftables rules"},
     {"--no-fentry", nullptr, OptionGroup::control, "attach by kprobes, which cost more"},
     {"--max-rules", "N", OptionGroup::control, "iptables rules a table may have (16384)"},
+    {"--buffer", "SIZE", OptionGroup::control, "room for events that wait to be read (8M)"},
     {"-V,--version", nullptr, OptionGroup::control, "print the version and end"},
     {"-h,--help", nullptr, OptionGroup::control, "print this and end"},
 });

@@ -110,6 +110,7 @@ constexpr Pair exclusive[] = {
     {"--read", "--no-trace-key", "nothing is traced"},
     {"--read", "--no-fentry", "nothing is traced"},
     {"--read", "--max-rules", "nothing is traced"},
+    {"--read", "--buffer", "nothing is traced"},
     {"--read", "--count", "a kept trace is shown whole; a filter picks from it"},
 };
 
@@ -229,7 +230,8 @@ Result<void> take_rest(const Given& given, Options& options) {
                          [&] { return take(given, "--count", options.count, at_least_one); },
                          [&] { return take(given, "--duration", options.duration, parse_duration); },
                          [&] { return take(given, "--ready-fd", fd, descriptor); },
-                         [&] { return take(given, "--max-rules", max_rules, rules); });
+                         [&] { return take(given, "--max-rules", max_rules, rules); },
+                         [&] { return take(given, "--buffer", options.buffer_bytes, parse_buffer); });
   if (given.has("--ready-fd")) options.ready_fd = static_cast<int>(fd);
   options.max_rules = static_cast<std::uint32_t>(max_rules);
   options.json = given.has("--json");

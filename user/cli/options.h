@@ -14,6 +14,7 @@
 namespace pathtrace {
 
 inline constexpr std::uint32_t default_max_rules = 16384;
+inline constexpr std::uint32_t default_buffer_bytes = 8 << 20;
 
 struct Options {
   pt_filter filter{};  // filter.netns is left 0: `netns` names it, user/kernel finds it
@@ -29,6 +30,7 @@ struct Options {
   bool trace_key = true;  // false: --no-trace-key
   bool fentry = true;     // false: --no-fentry
   std::uint32_t max_rules = default_max_rules;
+  std::uint32_t buffer_bytes = default_buffer_bytes;  // a power of two
   std::vector<std::string> command;
   bool help = false;  // then nothing else was looked at
   bool version = false;

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -94,6 +96,20 @@ Result<pt_prefix> parse_prefix(const std::string& text) {
   }
   mask_off(prefix, bits);
   return prefix;
+}
+
+Result<std::uint32_t> parse_buffer(const std::string& text) {
+  constexpr std::uint64_t least = 64ULL << 10, most = 1ULL << 30;
+  const std::string units = "KMG";
+  const std::size_t unit =
+      text.empty() ? std::string::npos
+                   : units.find(static_cast<char>(std::toupper(static_cast<unsigned char>(text.back()))));
+  const auto number =
+      whole<std::uint64_t>(unit == std::string::npos ? text : text.substr(0, text.size() - 1));
+  const unsigned shift = unit == std::string::npos ? 0 : static_cast<unsigned>(10 * (unit + 1));
+  if (number && *number <= most >> shift && *number << shift >= least)
+    return static_cast<std::uint32_t>(std::bit_ceil(*number << shift));
+  return usage(quoted(text) + " is not a size from 64K to 1G, such as 512K, 8M or 1G");
 }
 
 Result<double> parse_duration(const std::string& text) {

@@ -15,6 +15,8 @@ Result<std::uint64_t> parse_number(const std::string& text, std::uint64_t least,
 Result<std::uint16_t> parse_port(const std::string& text, const char* protocol);
 // "10.0.0.9", "10.0.0.0/8", "fd00::/8"; bits beyond the prefix are cleared.
 Result<pt_prefix> parse_prefix(const std::string& text);
+// "524288", "512K", "8M", "1G" → bytes, the next power of two: a ring buffer has no other size.
+Result<std::uint32_t> parse_buffer(const std::string& text);
 // "30", "30s", "1.5m", "2h" → seconds.
 Result<double> parse_duration(const std::string& text);
 // A name the kernel could give an interface.
