@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "capture/decode.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <sys/socket.h>
 
-#include <array>
 #include <utility>
+
+#include "timeline/identity.h"
 
 namespace pathtrace {
 
@@ -136,14 +137,8 @@ bool is_consumed(const DropObservation& drop) {
   return drop.where == "tcp_rcv_state_process" && (!drop.reason || *drop.reason == "NOT_SPECIFIED");
 }
 
-std::string address_text(std::uint8_t family, const std::uint8_t* address) {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  inet_ntop(family, address, text.data(), text.size());
-  return text.data();
-}
-
 std::string bound_to(const pt_listener_syn& syn) {
-  const std::string address = address_text(syn.family, syn.address);
+  const std::string address = address_text(syn.address, syn.family);
   return syn.family == AF_INET6 ? fmt::format("[{}]:{}", address, syn.port)
                                 : fmt::format("{}:{}", address, syn.port);
 }
@@ -191,7 +186,7 @@ Observation Decoder::header(const pt_event& event) const {
   o.reversed = (event.flags & PT_FLAG_REVERSED) != 0;
   o.icmp_error = (event.flags & PT_FLAG_ICMP_ERROR) != 0;
   o.flow = event.flow;
-  if (o.icmp_error) o.icmp_source = address_text(event.flow.family, event.icmp_source);
+  if (o.icmp_error) o.icmp_source = address_text(event.icmp_source, event.flow.family);
   return o;
 }
 

@@ -4,6 +4,8 @@
 #include <net/if.h>
 
 #include <array>
+#include <cstdint>
+#include <ctime>
 #include <map>
 #include <memory>
 #include <string>
@@ -31,21 +33,40 @@ std::optional<std::string> without_prefix(std::optional<std::string> text, std::
   return text;
 }
 
-// Answers that are found are kept; those that aren't are asked for again.
+std::int64_t coarse_now_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
+
+// Answers that are found are kept; those that aren't are asked for again, but not for every event: to ask
+// may take a look at every process.
 template <typename Key>
 class Cache {
  public:
   template <typename Ask>
   std::optional<std::string> get(const Key& key, Ask&& ask) {
-    if (const auto known = names_.find(key); known != names_.end()) return known->second;
-    auto name = ask();
-    if (name && names_.size() < limit) names_[key] = *name;
-    return name;
+    const auto known = answers_.find(key);
+    if (known != answers_.end() && known->second.is_good()) return known->second.name;
+    Answer answer{ask(), 0};
+    if (!answer.name) answer.until_ns = coarse_now_ns() + ask_again_after_ns;
+    if (known != answers_.end())
+      known->second = answer;
+    else if (answers_.size() < limit)
+      answers_.emplace(key, answer);
+    return answer.name;
   }
 
  private:
+  struct Answer {
+    std::optional<std::string> name;
+    std::int64_t until_ns = 0;  // of one that wasn't found
+
+    [[nodiscard]] bool is_good() const { return name || coarse_now_ns() < until_ns; }
+  };
+  static constexpr std::int64_t ask_again_after_ns = 1'000'000'000;
   static constexpr std::size_t limit = 65536;
-  std::map<Key, std::string> names_;
+  std::map<Key, Answer> answers_;
 };
 
 }  // namespace

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "cli/live.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -34,6 +33,7 @@
 #include "ruleset/trace_witness.h"
 #include "socket/listener_cache.h"
 #include "socket/listeners.h"
+#include "timeline/identity.h"
 #include "timeline/timeline.h"
 
 namespace pathtrace {
@@ -45,12 +45,10 @@ constexpr int longest_sleep_ms = 500;
 // A module's functions can be attached to a moment after it announces itself; tried this often.
 constexpr int module_tries = 20;
 constexpr int module_retry_ms = 20;
-
-std::string address_text(const std::uint8_t* address, int family) {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  inet_ntop(family, address, text.data(), text.size());
-  return text.data();
-}
+// Under load events are let gather for this long, so that waking up costs little. Nothing is shown later for
+// it: the timeline waits for what is out of order anyway.
+constexpr int gather_ms = 10;
+constexpr std::uint64_t is_load = 64;  // events taken at once
 
 std::vector<std::string> without(std::vector<std::string> lines, const std::vector<std::string>& known) {
   std::erase_if(lines, [&known](const std::string& line) {
@@ -115,6 +113,7 @@ class LiveTrace {
   std::int64_t module_since_ns_ = 0;  // when the module was loaded that is expected
   std::uint64_t modules_missed_ = 0;  // their events were lost
   std::int64_t looked_ns_ = 0;        // for lost events
+  bool under_load_ = false;           // many events waited when they were taken last
   std::vector<std::string> said_;     // shortcomings
   std::string stop_reason_;
 };
@@ -147,8 +146,8 @@ Result<void> LiveTrace::prepare() {
   signals_.emplace(std::move(*signals));
   TracerOptions tracing;
   tracing.filter = filter_;
-  tracing.buffer_bytes = options_.buffer_bytes;
   tracing.max_rules = options_.max_rules;
+  tracing.buffer_bytes = options_.buffer_bytes;
   tracing.trace_key = options_.trace_key;
   tracing.fentry = options_.fentry;
   auto tracer = Tracer::start(tracing);
@@ -277,10 +276,10 @@ Result<void> LiveTrace::report() {
     diagnose(trace, facts_);
     for (std::size_t i = trace.new_packets_from; i < trace.packets.size(); ++i) {
       ++packets_;
-      if (auto written = write(trace.packets[i]); !written) return written;
+      if (auto written = write(std::move(trace.packets[i])); !written) return written;
     }
     if (!trace.again) ++connections_;
-    if (auto written = write(trace.connection); !written) return written;
+    if (auto written = write(std::move(trace.connection)); !written) return written;
   }
   return {};
 }
@@ -306,7 +305,7 @@ void LiveTrace::say_notices() {
 Result<void> LiveTrace::handle_events() {
   // Nothing older than this can still be on its way once the buffer was emptied.
   const std::int64_t now = clock_.now_ns();
-  reader_->drain();
+  under_load_ = reader_->drain() >= is_load;
   watch_for_new_modules();
   timeline_.advance(now);
   say_notices();
@@ -317,7 +316,7 @@ Result<void> LiveTrace::handle_events() {
 
 int LiveTrace::sleep_ms() const {
   if (module_tries_left_ > 0) return module_retry_ms;
-  std::int64_t sleep = longest_sleep_ms;
+  std::int64_t sleep = under_load_ ? gather_ms : longest_sleep_ms;
   const std::int64_t now = clock_.now_ns();
   if (const auto due = timeline_.next_due_ns(); due != 0)
     sleep = std::min(sleep, (due - now) / 1'000'000 + 1);
@@ -331,6 +330,7 @@ Result<void> LiveTrace::loop() {
   std::array<pollfd, 3> wait{{{reader_->fd(), POLLIN, 0}, {signals_->fd(), POLLIN, 0}, {-1, POLLIN, 0}}};
   if (command_) wait[2].fd = command_->fd();
   while (stop_reason_.empty()) {
+    wait[0].fd = under_load_ ? -1 : reader_->fd();
     if (poll(wait.data(), wait.size(), sleep_ms()) < 0 && errno != EINTR)
       return Error{
           ExitStatus::failure, fmt::format("waiting for events failed: {}", std::strerror(errno)), {}};

@@ -127,7 +127,9 @@ struct Choice {
 
 class MapGenerations : public Generations {
  public:
-  void set_maps(int legacy, int nftables) {
+  // `tables_replaced` is the programs' own: 0 until the first legacy table is.
+  void set_maps(const std::uint32_t* tables_replaced, int legacy, int nftables) {
+    tables_replaced_ = tables_replaced;
     legacy_ = legacy;
     nftables_ = nftables;
   }
@@ -135,7 +137,11 @@ class MapGenerations : public Generations {
     legacy_attached_ = legacy;
     nftables_attached_ = nftables;
   }
-  pt_generation legacy(std::uint64_t table) override { return read(legacy_, &table, legacy_attached_); }
+  pt_generation legacy(std::uint64_t table) override {
+    // asked for every walk: most hosts replace no table, and need no system call to know it
+    if (legacy_attached_ && __atomic_load_n(tables_replaced_, __ATOMIC_ACQUIRE) == 0) return {};
+    return read(legacy_, &table, legacy_attached_);
+  }
   pt_generation nftables(std::uint32_t netns_inode) override {
     return read(nftables_, &netns_inode, nftables_attached_);
   }
@@ -150,6 +156,7 @@ class MapGenerations : public Generations {
     if (bpf_map_lookup_elem(map, key, &generation) != 0) generation = {};
     return generation;
   }
+  const std::uint32_t* tables_replaced_ = nullptr;
   int legacy_ = -1;
   int nftables_ = -1;
   bool legacy_attached_ = false;
@@ -303,7 +310,7 @@ bool Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
   }
   const bool is_first = skeletons.empty();
   if (is_first)
-    generations.set_maps(bpf_map__fd(skeleton->maps.legacy_generations),
+    generations.set_maps(&skeleton->bss->tables_replaced, bpf_map__fd(skeleton->maps.legacy_generations),
                          bpf_map__fd(skeleton->maps.nft_generations));
   skeletons.push_back(std::move(skeleton));
   for (const auto& choice : choices) {

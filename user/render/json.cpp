@@ -1,84 +1,76 @@
 // SPDX-License-Identifier: GPL-2.0
 // Records → JSON Lines. Every documented member is always present, absent knowledge is null, 64-bit
-// ids are strings (a double holds 53 bits, and most readers use doubles), times are numbers.
+// ids are strings, times are numbers.
 // docs/json.md and docs/event.schema.json describe the result; json_read.cpp is the way back.
-#include <cerrno>
-#include <cstring>
-#include <nlohmann/json.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
+#include "render/json_writer.h"
 #include "render/output.h"
-#include "render/utf8.h"
 #include "render/write.h"
 
 namespace pathtrace {
 namespace {
 
 // Members in the order in which the documentation lists them.
-using Json = nlohmann::ordered_json;
 
-Json text(const std::string& value) { return escape_invalid(value); }
-Json id(std::uint64_t value) { return std::to_string(value); }
-
-Json or_null(const std::optional<std::string>& value) { return value ? text(*value) : Json(nullptr); }
-
-template <typename T>
-Json or_null(const std::optional<T>& value) {
-  if (!value) return nullptr;
-  if constexpr (std::is_enum_v<T>)
-    return word(*value);
-  else
-    return *value;
+void put(JsonWriter& out, const Netns& netns) {
+  out.begin_object();
+  out.member("inode", netns.inode);
+  out.member("name", netns.name);
+  out.end_object();
 }
 
-Json texts(const std::vector<std::string>& values) {
-  Json out = Json::array();
-  for (const auto& value : values) out.push_back(text(value));
-  return out;
+void put(JsonWriter& out, const Endpoint& end) {
+  out.begin_object();
+  out.member("address", end.address);
+  out.member("port", end.port);
+  out.end_object();
 }
 
-template <typename T, typename F>
-Json list(const std::vector<T>& values, F&& one) {
-  Json out = Json::array();
-  for (const auto& value : values) out.push_back(one(value));
-  return out;
+void put_id(JsonWriter& out, std::string_view name, std::optional<std::uint64_t> id) {
+  out.key(name);
+  id ? out.id(*id) : out.null();
 }
 
-Json to_json(const Netns& netns) {
-  return Json::object({{"inode", netns.inode}, {"name", or_null(netns.name)}});
-}
-
-Json to_json(const Endpoint& end) {
-  return Json::object({{"address", text(end.address)}, {"port", or_null(end.port)}});
+void put_texts(JsonWriter& out, std::string_view name, const std::vector<std::string>& values) {
+  out.list(name, values, [&out](const std::string& value) { out.text(value); });
 }
 
 // Where a rule or policy stands.
-void put_place(Json& out, const Step& step) {
-  out["backend"] = or_null(step.backend);
-  out["family"] = or_null(step.family);
-  out["table"] = or_null(step.table);
-  out["chain"] = or_null(step.chain);
-  out["hook"] = or_null(step.hook);
+void put_place(JsonWriter& out, const Step& step) {
+  out.member("backend", step.backend);
+  out.member("family", step.family);
+  out.member("table", step.table);
+  out.member("chain", step.chain);
+  out.member("hook", step.hook);
 }
 
-void put_rule(Json& out, const Step& step) {
+void put_rule(JsonWriter& out, const Step& step) {
   put_place(out, step);
-  out["rule"] = or_null(step.rule);
-  out["handle"] = step.handle ? id(*step.handle) : Json(nullptr);
-  out["verdict"] = or_null(step.verdict);
-  out["target"] = or_null(step.target);
-  out["text"] = or_null(step.text);
-  out["comment"] = or_null(step.comment);
-  out["missing"] = or_null(step.missing);
+  out.member("rule", step.rule);
+  put_id(out, "handle", step.handle);
+  out.member("verdict", step.verdict);
+  out.member("target", step.target);
+  out.member("text", step.text);
+  out.member("comment", step.comment);
+  out.member("missing", step.missing);
 }
 
-void put_policy(Json& out, const Step& step) {
+void put_policy(JsonWriter& out, const Step& step) {
   put_place(out, step);
-  out["verdict"] = or_null(step.verdict);
-  out["missing"] = or_null(step.missing);
+  out.member("verdict", step.verdict);
+  out.member("missing", step.missing);
 }
 
-Json to_json(const Step& step) {
-  Json out = Json::object({{"offset_ns", step.offset_ns}, {"kind", word(step.kind)}});
+// The members of a step, without the braces.
+void put_members(JsonWriter& out, const Step& step) {
+  out.member("offset_ns", step.offset_ns);
+  out.member("kind", step.kind);
   switch (step.kind) {
     case StepKind::rule:
       put_rule(out, step);
@@ -87,164 +79,186 @@ Json to_json(const Step& step) {
       put_policy(out, step);
       break;
     case StepKind::nat:
-      out["which"] = or_null(step.which);
-      out["from"] = or_null(step.from);
-      out["to"] = or_null(step.to);
+      out.member("which", step.which);
+      out.member("from", step.from);
+      out.member("to", step.to);
       break;
     case StepKind::conntrack:
-      out["state"] = or_null(step.state);
+      out.member("state", step.state);
       break;
     case StepKind::reject:
-      out["with"] = or_null(step.with);
+      out.member("with", step.with);
       break;
     case StepKind::drop:
-      out["reason"] = or_null(step.reason);
-      out["where"] = or_null(step.where);
+      out.member("reason", step.reason);
+      out.member("where", step.where);
       break;
     case StepKind::deliver:
-      out["listener"] = or_null(step.listener);
+      out.member("listener", step.listener);
       break;
     case StepKind::transmit:
     case StepKind::receive:
-      out["interface"] = or_null(step.interface);
+      out.member("interface", step.interface);
       break;
   }
-  return out;
 }
 
-Json to_json(const PathElement& element) {
-  return Json::object({{"chain", text(element.chain)}, {"rule", element.rule}});
+void put(JsonWriter& out, const Step& step) {
+  out.begin_object();
+  put_members(out, step);
+  out.end_object();
+}
+
+void put(JsonWriter& out, const PathElement& element) {
+  out.begin_object();
+  out.member("chain", element.chain);
+  out.member("rule", element.rule);
+  out.end_object();
 }
 
 // A rule in a cause also says by which jumps it was reached.
-Json deciding(const std::optional<Step>& step) {
-  if (!step) return nullptr;
-  Json out = to_json(*step);
+void put_deciding(JsonWriter& out, const std::optional<Step>& step) {
+  if (!step) return out.null();
+  out.begin_object();
+  put_members(out, *step);
   if (step->kind == StepKind::rule)
-    out["path"] = list(step->path, [](const PathElement& element) { return to_json(element); });
-  return out;
+    out.list("path", step->path, [&out](const PathElement& element) { put(out, element); });
+  out.end_object();
 }
 
-Json to_json(const Listener& listener) {
-  return Json::object({{"address", text(listener.address)},
-                       {"port", listener.port},
-                       {"pid", or_null(listener.pid)},
-                       {"program", or_null(listener.program)},
-                       {"netns", to_json(listener.netns)},
-                       {"backlog", or_null(listener.backlog)},
-                       {"max_backlog", or_null(listener.max_backlog)}});
+void put(JsonWriter& out, const Listener& listener) {
+  out.begin_object();
+  out.member("address", listener.address);
+  out.member("port", listener.port);
+  out.member("pid", listener.pid);
+  out.member("program", listener.program);
+  out.key("netns");
+  put(out, listener.netns);
+  out.member("backlog", listener.backlog);
+  out.member("max_backlog", listener.max_backlog);
+  out.end_object();
 }
 
-Json to_json(const Cause& cause) {
-  return Json::object({{"kind", word(cause.kind)},
-                       {"summary", text(cause.summary)},
-                       {"rule", deciding(cause.rule)},
-                       {"listener", cause.listener ? to_json(*cause.listener) : Json(nullptr)},
-                       {"reason", or_null(cause.reason)},
-                       {"shadowed", deciding(cause.shadowed)},
-                       {"evidence", texts(cause.evidence)}});
+void put(JsonWriter& out, const Cause& cause) {
+  out.begin_object();
+  out.member("kind", cause.kind);
+  out.member("summary", cause.summary);
+  out.key("rule");
+  put_deciding(out, cause.rule);
+  out.key("listener");
+  cause.listener ? put(out, *cause.listener) : out.null();
+  out.member("reason", cause.reason);
+  out.key("shadowed");
+  put_deciding(out, cause.shadowed);
+  put_texts(out, "evidence", cause.evidence);
+  out.end_object();
 }
 
-Json to_json(const Nat& nat) {
-  return Json::object({{"original_source", to_json(nat.original_source)},
-                       {"original_destination", to_json(nat.original_destination)},
-                       {"translated_source", to_json(nat.translated_source)},
-                       {"translated_destination", to_json(nat.translated_destination)}});
+void put(JsonWriter& out, const Nat& nat) {
+  out.begin_object();
+  out.key("original_source");
+  put(out, nat.original_source);
+  out.key("original_destination");
+  put(out, nat.original_destination);
+  out.key("translated_source");
+  put(out, nat.translated_source);
+  out.key("translated_destination");
+  put(out, nat.translated_destination);
+  out.end_object();
 }
 
-Json to_json(const Fix& fix) {
-  return Json::object({{"command", text(fix.command)}, {"why", text(fix.why)}});
+void put(JsonWriter& out, const Fix& fix) {
+  out.begin_object();
+  out.member("command", fix.command);
+  out.member("why", fix.why);
+  out.end_object();
 }
 
-Json to_json(const ProbeStatus& probe) {
-  return Json::object(
-      {{"name", text(probe.name)}, {"state", word(probe.state)}, {"why", or_null(probe.why)}});
+void put(JsonWriter& out, const ProbeStatus& probe) {
+  out.begin_object();
+  out.member("name", probe.name);
+  out.member("state", probe.state);
+  out.member("why", probe.why);
+  out.end_object();
 }
 
-Json to_json(const StartRecord& start) {
-  return Json::object(
-      {{"type", "start"},
-       {"schema", start.schema},
-       {"version", text(start.version)},
-       {"kernel", text(start.kernel)},
-       {"arch", text(start.arch)},
-       {"ts_ns", start.ts_ns},
-       {"filter", text(start.filter)},
-       {"backends", list(start.backends, [](Backend backend) { return Json(word(backend)); })},
-       {"probes", list(start.probes, [](const ProbeStatus& probe) { return to_json(probe); })}});
+void put_type(JsonWriter& out, std::string_view type) {
+  out.key("type");
+  out.word(type);
 }
 
-Json to_json(const Packet& packet) {
-  return Json::object({{"type", "packet"},
-                       {"id", id(packet.id)},
-                       {"connection", id(packet.connection)},
-                       {"ts_ns", packet.ts_ns},
-                       {"netns", to_json(packet.netns)},
-                       {"direction", word(packet.direction)},
-                       {"protocol", text(packet.protocol)},
-                       {"src", text(packet.source.address)},
-                       {"sport", or_null(packet.source.port)},
-                       {"dst", text(packet.destination.address)},
-                       {"dport", or_null(packet.destination.port)},
-                       {"flags", or_null(packet.flags)},
-                       {"length", or_null(packet.length)},
-                       {"iif", or_null(packet.iif)},
-                       {"oif", or_null(packet.oif)},
-                       {"origin", or_null(packet.origin)},
-                       {"steps", list(packet.steps, [](const Step& step) { return to_json(step); })},
-                       {"outcome", word(packet.outcome)}});
+void put_members(JsonWriter& out, const StartRecord& start) {
+  put_type(out, "start");
+  out.member("schema", start.schema);
+  out.member("version", start.version);
+  out.member("kernel", start.kernel);
+  out.member("arch", start.arch);
+  out.member("ts_ns", start.ts_ns);
+  out.member("filter", start.filter);
+  out.list("backends", start.backends, [&out](Backend backend) { out.word(word(backend)); });
+  out.list("probes", start.probes, [&out](const ProbeStatus& probe) { put(out, probe); });
 }
 
-Json to_json(const Connection& connection) {
-  return Json::object({{"type", "connection"},
-                       {"id", id(connection.id)},
-                       {"protocol", text(connection.protocol)},
-                       {"client", to_json(connection.client)},
-                       {"server", to_json(connection.server)},
-                       {"nat", connection.nat ? to_json(*connection.nat) : Json(nullptr)},
-                       {"netns", to_json(connection.netns)},
-                       {"started_ns", connection.started_ns},
-                       {"ended_ns", or_null(connection.ended_ns)},
-                       {"outcome", word(connection.outcome)},
-                       {"errno", or_null(connection.error)},
-                       {"cause", to_json(connection.cause)},
-                       {"fixes", list(connection.fixes, [](const Fix& fix) { return to_json(fix); })},
-                       {"packets", list(connection.packets, id)},
-                       {"confidence", word(connection.confidence)},
-                       {"missing", texts(connection.missing)}});
+void put_members(JsonWriter& out, const Packet& packet) {
+  put_type(out, "packet");
+  put_id(out, "id", packet.id);
+  put_id(out, "connection", packet.connection);
+  out.member("ts_ns", packet.ts_ns);
+  out.key("netns");
+  put(out, packet.netns);
+  out.member("direction", packet.direction);
+  out.member("protocol", packet.protocol);
+  out.member("src", packet.source.address);
+  out.member("sport", packet.source.port);
+  out.member("dst", packet.destination.address);
+  out.member("dport", packet.destination.port);
+  out.member("flags", packet.flags);
+  out.member("length", packet.length);
+  out.member("iif", packet.iif);
+  out.member("oif", packet.oif);
+  out.member("origin", packet.origin);
+  out.list("steps", packet.steps, [&out](const Step& step) { put(out, step); });
+  out.member("outcome", packet.outcome);
 }
 
-Json to_json(const LostRecord& lost) {
-  return Json::object(
-      {{"type", "lost"}, {"count", lost.count}, {"since_ns", lost.since_ns}, {"where", text(lost.where)}});
+void put_members(JsonWriter& out, const Connection& connection) {
+  put_type(out, "connection");
+  put_id(out, "id", connection.id);
+  out.member("protocol", connection.protocol);
+  out.key("client");
+  put(out, connection.client);
+  out.key("server");
+  put(out, connection.server);
+  out.key("nat");
+  connection.nat ? put(out, *connection.nat) : out.null();
+  out.key("netns");
+  put(out, connection.netns);
+  out.member("started_ns", connection.started_ns);
+  out.member("ended_ns", connection.ended_ns);
+  out.member("outcome", connection.outcome);
+  out.member("errno", connection.error);
+  out.key("cause");
+  put(out, connection.cause);
+  out.list("fixes", connection.fixes, [&out](const Fix& fix) { put(out, fix); });
+  out.list("packets", connection.packets, [&out](std::uint64_t id) { out.id(id); });
+  out.member("confidence", connection.confidence);
+  put_texts(out, "missing", connection.missing);
 }
 
-Json to_json(const EndRecord& end) {
-  return Json::object({{"type", "end"},
-                       {"ts_ns", end.ts_ns},
-                       {"connections", end.connections},
-                       {"packets", end.packets},
-                       {"lost", end.lost},
-                       {"reason", text(end.reason)}});
+void put_members(JsonWriter& out, const LostRecord& lost) {
+  put_type(out, "lost");
+  out.member("count", lost.count);
+  out.member("since_ns", lost.since_ns);
+  out.member("where", lost.where);
 }
 
-// JSON leaves DEL, C1 and bidi controls as they are, but a terminal acts upon them. They can only
-// stand inside of strings, where \uNNNN means the same.
-std::string escape_controls(std::string_view line) {
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string out;
-  out.reserve(line.size());
-  while (!line.empty()) {
-    const Utf8Char c = first_char(line);
-    if (is_control(c.code) && c.length > 0) {
-      out += "\\u";
-      for (int shift = 12; shift >= 0; shift -= 4) out += digits[c.code >> shift & 15];
-    } else {
-      out += line.substr(0, c.length);
-    }
-    line.remove_prefix(c.length == 0 ? 1 : c.length);
-  }
-  return out;
+void put_members(JsonWriter& out, const EndRecord& end) {
+  put_type(out, "end");
+  out.member("ts_ns", end.ts_ns);
+  out.member("connections", end.connections);
+  out.member("packets", end.packets);
+  out.member("lost", end.lost);
+  out.member("reason", end.reason);
 }
 
 class JsonSink final : public Sink {
@@ -261,8 +275,11 @@ class JsonSink final : public Sink {
 }  // namespace
 
 std::string to_json_line(const Record& record) {
-  const Json json = std::visit([](const auto& one) { return to_json(one); }, record);
-  return escape_controls(json.dump());
+  JsonWriter out;
+  out.begin_object();
+  std::visit([&out](const auto& one) { put_members(out, one); }, record);
+  out.end_object();
+  return std::move(out).take();
 }
 
 std::unique_ptr<Sink> make_json_sink(std::FILE* out) { return std::make_unique<JsonSink>(out); }

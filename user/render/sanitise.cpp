@@ -3,6 +3,8 @@
 // comment or a process may be named by somebody else than the reader: "\e]52;c;…" in a comment must
 // be seen, never obeyed. The result is stable: sanitising it again changes nothing, which is why a
 // replayed capture shows what the live view showed.
+#include <algorithm>
+
 #include "render/output.h"
 #include "render/utf8.h"
 
@@ -33,7 +35,13 @@ void append_bytes(std::string& out, std::string_view bytes) {
   }
 }
 
+// Most text of most hosts.
+bool is_printable_ascii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
+}
+
 std::string escape(std::string_view text, bool controls_too) {
+  if (is_printable_ascii(text)) return std::string(text);
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
@@ -77,6 +85,7 @@ std::string escape_invalid(std::string_view text) { return escape(text, false); 
 std::string sanitise(const std::string& text) { return escape(text, true); }
 
 std::size_t columns(std::string_view text) {
+  if (is_printable_ascii(text)) return text.size();
   std::size_t count = 0;
   while (!text.empty()) {
     const Utf8Char c = first_char(text);

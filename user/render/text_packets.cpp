@@ -128,10 +128,11 @@ std::string again_lines(const std::vector<Shown>& shown, std::size_t from, std::
   return out;
 }
 
-std::vector<StepRow> make_rows(const std::vector<Packet>& packets, std::vector<Shown>& shown,
-                               const Style& style) {
+// The rows of each packet, and all of them: those stay where they are.
+std::vector<const StepRow*> make_rows(const std::vector<Packet>& packets, std::vector<Shown>& shown,
+                                      const Style& style) {
   const TableNaming naming = naming_of(packets);
-  std::vector<StepRow> all;
+  std::vector<const StepRow*> all;
   for (auto& one : shown) {
     one.rows = step_rows(*one.packet, naming, style);
     if (one.rows.empty() && denied(*one.packet)) {
@@ -141,7 +142,7 @@ std::vector<StepRow> make_rows(const std::vector<Packet>& packets, std::vector<S
       row.text = "where is not known";
       one.rows.push_back(row);
     }
-    all.insert(all.end(), one.rows.begin(), one.rows.end());
+    for (const StepRow& row : one.rows) all.push_back(&row);
   }
   return all;
 }

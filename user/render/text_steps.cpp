@@ -171,18 +171,18 @@ std::vector<StepRow> step_rows(const Packet& packet, TableNaming naming, const S
   return rows;
 }
 
-StepTable::StepTable(const std::vector<StepRow>& all_rows, const Style& style) : style_(style) {
+StepTable::StepTable(const std::vector<const StepRow*>& all_rows, const Style& style) : style_(style) {
   std::size_t verdict = 0;
-  for (const auto& row : all_rows) {
-    verdict = std::max(verdict, columns(row.verdict));
-    if (!row.verdict.empty()) text_ = std::max(text_, columns(row.text));
-    if (row.label) continue;
-    table_ = std::max(table_, columns(row.table));
-    const std::size_t number = row.number.empty() ? 0 : columns(row.number) + 1;
-    place_ = std::max(place_, columns(row.chain) + number);
+  for (const StepRow* row : all_rows) {
+    verdict = std::max(verdict, columns(row->verdict));
+    if (!row->verdict.empty()) text_ = std::max(text_, columns(row->text));
+    if (row->label) continue;
+    table_ = std::max(table_, columns(row->table));
+    const std::size_t number = row->number.empty() ? 0 : columns(row->number) + 1;
+    place_ = std::max(place_, columns(row->chain) + number);
   }
-  for (const auto& row : all_rows)
-    if (row.label && columns(row.table) > table_ + 1 + place_) place_ = columns(row.table) - table_ - 1;
+  for (const StepRow* row : all_rows)
+    if (row->label && columns(row->table) > table_ + 1 + place_) place_ = columns(row->table) - table_ - 1;
   std::size_t room = aligned_text;
   if (style.width() > 0) {
     const std::size_t taken = indent + table_ + 1 + place_ + 2 + 3 + verdict;

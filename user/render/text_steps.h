@@ -36,7 +36,7 @@ std::vector<StepRow> step_rows(const Packet& packet, TableNaming naming, const S
 // Columns wide enough for every row of a connection, so that its packets line up.
 class StepTable {
  public:
-  StepTable(const std::vector<StepRow>& all_rows, const Style& style);
+  StepTable(const std::vector<const StepRow*>& all_rows, const Style& style);
   [[nodiscard]] std::string line(const StepRow& row) const;
 
  private:

@@ -71,6 +71,9 @@ class Parser {
     if (table_.bytes.size() != table_.info.size) return fail("its size is not the announced one");
     if (!parse_entries() || !resolve_jumps() || !parse_chains()) return fail(why_);
     find_unconditional();
+    table_.jump_stack = static_cast<std::size_t>(
+        std::count_if(table_.entries.begin(), table_.entries.end(),
+                      [](const Entry& entry) { return entry.target.kind == TargetKind::error; }));
     return std::move(table_);
   }
 

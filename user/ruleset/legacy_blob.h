@@ -92,6 +92,8 @@ struct Table {  // NOLINT(clang-analyzer-core.uninitialized.Assign)
   std::vector<Chain> chains;
   // For each entry the first index, from itself on, of an entry that isn't conditional.
   std::vector<std::uint32_t> next_unconditional;
+  // ERROR entries: translate_table() makes room for as many jumps.
+  std::size_t jump_stack = 0;
 
   [[nodiscard]] std::span<const std::uint8_t> data(const Extension& extension) const {
     return std::span(bytes).subspan(extension.data, extension.data_size);

@@ -85,7 +85,7 @@ struct Found {
 class Search {
  public:
   Search(const Table& table, const WalkInput& input)
-      : table_(table), input_(input), entry_of_return_(underflow()), stack_size_(count_chain_heads()) {}
+      : table_(table), input_(input), entry_of_return_(underflow()) {}
 
   Walk run() {
     Walk walk;
@@ -117,13 +117,6 @@ class Search {
   [[nodiscard]] std::optional<std::uint32_t> underflow() const {
     if (input_.hook >= kHooks || (table_.info.valid_hooks & (1U << input_.hook)) == 0) return std::nullopt;
     return table_.index_at(table_.info.underflow.at(input_.hook));
-  }
-
-  // translate_table() sizes the jump stack by the ERROR entries.
-  [[nodiscard]] std::size_t count_chain_heads() const {
-    return static_cast<std::size_t>(
-        std::count_if(table_.entries.begin(), table_.entries.end(),
-                      [](const Entry& entry) { return entry.target.kind == TargetKind::error; }));
   }
 
   bool take_counts() {
@@ -254,7 +247,7 @@ class Search {
   }
 
   bool jump(std::uint32_t index) {
-    if (stack_.size() >= stack_size_) {
+    if (stack_.size() >= table_.jump_stack) {
       if (total_ == 0 && input_.verdict == kDrop) found(WalkEnd::stack_overflow);
       return false;
     }
@@ -316,7 +309,6 @@ class Search {
   const Table& table_;
   const WalkInput& input_;
   std::optional<std::uint32_t> entry_of_return_;
-  std::size_t stack_size_;
 
   std::vector<pt_match> counts_;  // what is left to be explained
   std::uint64_t total_ = 0;

@@ -37,8 +37,8 @@ bool apply_stack_reset(TrackedConnection& connection, TrackedPacket& packet, con
 
 }  // namespace
 
-bool apply(TrackedConnection& connection, TrackedPacket& packet, const Observation& o) {
-  if (const auto* walk = std::get_if<WalkObservation>(&o.detail)) {
+bool apply(TrackedConnection& connection, TrackedPacket& packet, Observation& o) {
+  if (auto* walk = std::get_if<WalkObservation>(&o.detail)) {
     add_walk(packet, o, *walk);
     return packet.dropped;
   }

@@ -7,8 +7,8 @@
 
 namespace pathtrace {
 
-// True if the packet is lost by it.
-bool apply(TrackedConnection& connection, TrackedPacket& packet, const Observation& o);
+// True if the packet is lost by it. Takes the steps of a walk.
+bool apply(TrackedConnection& connection, TrackedPacket& packet, Observation& o);
 
 // `packet`, seen first in `o`, is the RST or ICMP error that answers `answered`.
 void link_answer(TrackedConnection& connection, TrackedPacket& packet, const Observation& o,

@@ -57,6 +57,8 @@ constexpr bool has_ports(std::uint8_t protocol) {
   return protocol == protocol_tcp || protocol == protocol_udp;
 }
 
+// Of AF_INET or AF_INET6, numeric.
+std::string address_text(const std::uint8_t* address, std::uint8_t family);
 std::string protocol_text(std::uint8_t protocol);
 Endpoint endpoint_of(const End& end, std::uint8_t family, std::uint8_t protocol);
 // "S", "SA", "R", "FA", ...

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 namespace pathtrace {
 
@@ -147,12 +148,12 @@ bool stops(const std::optional<Verdict>& verdict) {
 
 // nftables frees a dropped packet itself on some kernels and returns "stolen": the last rule's verdict
 // is what tells. A table that drops although no rule of it did is not explained by its rules.
-bool append_steps(TrackedPacket& packet, const WalkObservation& walk, std::optional<Hook> hook,
+bool append_steps(TrackedPacket& packet, WalkObservation& walk, std::optional<Hook> hook,
                   std::int64_t offset) {
   std::vector<Step>& steps = packet.record.steps;
   const std::size_t first = steps.size();
-  for (const Step& step : walk.steps) {
-    steps.push_back(step);
+  for (Step& step : walk.steps) {
+    steps.push_back(std::move(step));
     steps.back().offset_ns = offset;
     complete(steps.back(), walk, hook);
   }
@@ -196,7 +197,7 @@ TrackedPacket begin_packet(const Observation& o) {
   return packet;
 }
 
-void add_walk(TrackedPacket& packet, const Observation& o, const WalkObservation& walk) {
+void add_walk(TrackedPacket& packet, const Observation& o, WalkObservation& walk) {
   const auto hook = o.hook ? o.hook : walk.hook;
   if (hook) {
     note_arrival(packet, o, *hook);

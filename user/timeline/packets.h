@@ -17,7 +17,8 @@ bool continues(const TrackedPacket& packet, const Observation& o);
 // The record of a packet that `o` shows for the first time.
 TrackedPacket begin_packet(const Observation& o);
 
-void add_walk(TrackedPacket& packet, const Observation& o, const WalkObservation& walk);
+// Takes the walk's steps.
+void add_walk(TrackedPacket& packet, const Observation& o, WalkObservation& walk);
 void add_reject(TrackedPacket& packet, const Observation& o, const RejectObservation& reject);
 void add_stack_reset(TrackedPacket& packet, const Observation& o);
 void add_listener_syn(TrackedPacket& packet, const Observation& o, const ListenerSynObservation& syn);

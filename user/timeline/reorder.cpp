@@ -51,18 +51,34 @@ bool happens_later(const Observation& a, const Observation& b) {
 
 }  // namespace
 
+bool ReorderBuffer::comes_later(const Entry& a, const Entry& b) const {
+  if (a.ts_ns != b.ts_ns) return a.ts_ns > b.ts_ns;
+  return happens_later(waiting_[a.place], waiting_[b.place]);
+}
+
 void ReorderBuffer::push(Observation observation) {
   newest_ns_ = std::max(newest_ns_, observation.ts_ns);
-  heap_.push_back(std::move(observation));
-  std::push_heap(heap_.begin(), heap_.end(), happens_later);
+  Entry entry{observation.ts_ns, waiting_.size()};
+  if (free_.empty()) {
+    waiting_.push_back(std::move(observation));
+  } else {
+    entry.place = free_.back();
+    free_.pop_back();
+    waiting_[entry.place] = std::move(observation);
+  }
+  heap_.push_back(entry);
+  std::push_heap(heap_.begin(), heap_.end(),
+                 [this](const Entry& a, const Entry& b) { return comes_later(a, b); });
 }
 
 std::optional<Observation> ReorderBuffer::pop(std::int64_t before_ns) {
   if (heap_.empty() || heap_.front().ts_ns >= before_ns) return std::nullopt;
-  std::pop_heap(heap_.begin(), heap_.end(), happens_later);
-  std::optional<Observation> earliest(std::move(heap_.back()));
+  std::pop_heap(heap_.begin(), heap_.end(),
+                [this](const Entry& a, const Entry& b) { return comes_later(a, b); });
+  const std::size_t place = heap_.back().place;
   heap_.pop_back();
-  return earliest;
+  free_.push_back(place);
+  return std::move(waiting_[place]);
 }
 
 std::optional<std::int64_t> ReorderBuffer::earliest_ns() const {

@@ -4,7 +4,9 @@
 // are interleaved as the reader finds them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <vector>
 
@@ -22,7 +24,16 @@ class ReorderBuffer {
   [[nodiscard]] std::optional<std::int64_t> earliest_ns() const;
 
  private:
-  std::vector<Observation> heap_;
+  // Observations are large: they lie still, and what is sorted is where they are.
+  struct Entry {
+    std::int64_t ts_ns;
+    std::size_t place;  // in waiting_
+  };
+  [[nodiscard]] bool comes_later(const Entry& a, const Entry& b) const;
+
+  std::vector<Entry> heap_;
+  std::deque<Observation> waiting_;
+  std::vector<std::size_t> free_;  // places in waiting_
   std::int64_t newest_ns_ = INT64_MIN;
 };
 

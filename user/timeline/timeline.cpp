@@ -2,6 +2,8 @@
 #include "timeline/timeline.h"
 
 #include <algorithm>
+#include <numeric>
+#include <tuple>
 #include <utility>
 
 #include "timeline/answers.h"
@@ -50,7 +52,7 @@ struct Timeline::State {
   void release(std::int64_t before_ns);
   void process(Observation o);
   void process_socket(const Observation& o, const SocketObservation& socket);
-  void process_packet(const Observation& o);
+  void process_packet(Observation& o);
   ConnectionTable::Found place_packet(const Observation& o);
   void update(TrackedConnection& connection, std::int64_t ts_ns);
   void run_deadlines(std::int64_t now_ns);
@@ -99,11 +101,17 @@ void Timeline::finish(std::int64_t now_ns) {
 }
 
 std::vector<ConnectionTrace> Timeline::take() {
-  std::vector<ConnectionTrace> taken = std::exchange(state_->due, {});
-  std::stable_sort(taken.begin(), taken.end(), [](const ConnectionTrace& a, const ConnectionTrace& b) {
-    return std::pair(a.connection.started_ns, a.connection.id) <
-           std::pair(b.connection.started_ns, b.connection.id);
+  std::vector<ConnectionTrace> due = std::exchange(state_->due, {});
+  // they are large: what is sorted is where they are
+  std::vector<std::size_t> order(due.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&due](std::size_t a, std::size_t b) {
+    return std::tuple(due[a].connection.started_ns, due[a].connection.id, a) <
+           std::tuple(due[b].connection.started_ns, due[b].connection.id, b);
   });
+  std::vector<ConnectionTrace> taken;
+  taken.reserve(due.size());
+  for (const std::size_t place : order) taken.push_back(std::move(due[place]));
   return taken;
 }
 
@@ -159,7 +167,7 @@ ConnectionTable::Found Timeline::State::place_packet(const Observation& o) {
   return {&connection, connection.packets.size() - 1};
 }
 
-void Timeline::State::process_packet(const Observation& o) {
+void Timeline::State::process_packet(Observation& o) {
   const std::uint64_t packets_before = last_packet;
   const auto [connection, position] = place_packet(o);
   const bool is_new = last_packet != packets_before;
