@@ -9,6 +9,7 @@
  * could have spoiled the difference is reported as doubt.
  *
  * lib/legacy_table.h    where a table's counters are
+ * lib/legacy_index.h    which of them a packet can raise
  * lib/legacy_counters.h copying and comparing them
  * lib/legacy_frames.h   telling nested walks from each other
  */
@@ -19,7 +20,8 @@
 
 /* Nobody asked for this packet; but its walk may fall into one that is being watched on this CPU, and
  * must then be told from it. */
-static __noinline int enter_silently(struct xt_table *table, struct sk_buff *skb, __u8 family)
+static __noinline int enter_silently(struct xt_table *table, struct sk_buff *skb,
+				     const struct nf_hook_state *state, __u8 family)
 {
 	struct cpu_context *cpu;
 	struct legacy_scratch *scratch;
@@ -39,15 +41,14 @@ static __noinline int enter_silently(struct xt_table *table, struct sk_buff *skb
 	if (!scratch)
 		return 0;
 	claim_frame(cpu, &cpu->legacy[slot], skb, true);
-	open_frame(cpu, &cpu->legacy[slot], slot, table, scratch,
-		   family == AF_INET ? &ipt_layout : &ip6t_layout);
+	open_frame(cpu, &cpu->legacy[slot], slot, table, skb, scratch, FIELD(state, hook), family);
 	return 0;
 }
 
 /* Is this walk watched, or lost and counted? */
 static __always_inline bool legacy_enter(struct xt_table *table, struct sk_buff *skb,
 					 const struct nf_hook_state *state, const struct ipv4_words *ip,
-					 __u8 family, const struct entry_layout *layout)
+					 __u8 family)
 {
 	struct legacy_scratch *scratch;
 	struct legacy_frame *frame;
@@ -81,7 +82,7 @@ static __always_inline bool legacy_enter(struct xt_table *table, struct sk_buff 
 	}
 	describe_hook(&scratch->walk.e, state);
 	describe_origin(&scratch->walk.e, cpu, skb);
-	open_frame(cpu, frame, slot, table, scratch, layout);
+	open_frame(cpu, frame, slot, table, skb, scratch, FIELD(state, hook), family);
 	return true;
 }
 
@@ -213,18 +214,20 @@ static __noinline bool ipv4_quiet(const void *ctx, const struct ipv4_words *ip)
 static __noinline bool ipv4_enter(const void *ctx, const struct ipv4_words *ip)
 {
 	return legacy_enter((void *)ARGUMENT(ctx, 1), (void *)ARGUMENT(ctx, 2), (void *)ARGUMENT(ctx, 3), ip,
-			    AF_INET, &ipt_layout);
+			    AF_INET);
 }
 
 static __noinline bool ipv6_enter(const void *ctx)
 {
 	return legacy_enter((void *)ARGUMENT(ctx, 1), (void *)ARGUMENT(ctx, 2), (void *)ARGUMENT(ctx, 3),
-			    NULL, AF_INET6, &ip6t_layout);
+			    NULL, AF_INET6);
 }
 
 static __always_inline int not_watched(const void *ctx, __u8 family)
 {
-	return open_walks ? enter_silently((void *)ARGUMENT(ctx, 1), (void *)ARGUMENT(ctx, 2), family) : 0;
+	return open_walks ? enter_silently((void *)ARGUMENT(ctx, 1), (void *)ARGUMENT(ctx, 2),
+					   (void *)ARGUMENT(ctx, 3), family)
+			  : 0;
 }
 
 static __noinline int ipv4_exit(__u64 skb, bool may_migrate, __u32 verdict)

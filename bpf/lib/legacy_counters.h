@@ -6,7 +6,7 @@
 #ifndef PATHTRACE_BPF_LEGACY_COUNTERS_H
 #define PATHTRACE_BPF_LEGACY_COUNTERS_H
 
-#include "lib/legacy_table.h"
+#include "lib/legacy_index.h"
 
 /* [cpu][frame][block], and one block more each for the counters at exit. Sized by the loader. */
 struct {
@@ -28,6 +28,7 @@ struct copy_blocks {
 	__u32 entries;
 	__u32 failed;
 	__u32 pad;
+	struct pt_block_set touched;
 };
 
 static __always_inline __u32 block_bytes(__u32 entries, __u32 block)
@@ -55,7 +56,7 @@ static __always_inline int copy_block_to(__u32 index, __u64 info, __u32 block, _
 	struct table_blocks *blocks = bpf_map_lookup_elem(&blocks_of_tables, &info);
 
 	barrier_var(block); /* one register for the check and the use */
-	if (!blocks || block >= MAX_BLOCKS)
+	if (!blocks || block >= PT_MAX_BLOCKS)
 		return -1;
 	return copy_counters(index, blocks->cookie[block] + offset, block_bytes(entries, block));
 }
@@ -64,6 +65,8 @@ static long copy_block(__u32 block, void *context)
 {
 	struct copy_blocks *c = context;
 
+	if (!has_block(&c->touched, block))
+		return 0;
 	if (copy_block_to(c->base + block, c->info, block, c->percpu_offset, c->entries)) {
 		c->failed = 1;
 		return 1;
@@ -139,6 +142,7 @@ static __always_inline int take_snapshot(struct cpu_context *cpu, struct legacy_
 		.percpu_offset = percpu_offset(cpu),
 		.base = base,
 		.entries = frame->entries,
+		.touched = frame->touched,
 	};
 
 	bpf_loop(blocks_needed(frame->entries), copy_block, &c, 0);
@@ -154,6 +158,7 @@ struct compare {
 	__u32 block;
 	__u32 n_matched;
 	__u32 doubt;
+	struct pt_block_set touched;
 	struct walk_entries walk; /* one possible CPU only */
 };
 
@@ -216,6 +221,8 @@ static long compare_block(__u32 block, void *context)
 {
 	struct compare *c = context;
 
+	if (!has_block(&c->touched, block))
+		return 0;
 	if (copy_block_to(c->base + max_blocks, c->info, block, c->percpu_offset, c->entries)) {
 		c->doubt |= PT_DOUBT_READ_FAILED;
 		return 1;
@@ -255,6 +262,7 @@ static __always_inline void compare_counters(struct cpu_context *cpu, struct leg
 		bpf_loop(frame->entries, compare_entry, c, 0);
 	} else {
 		c->percpu_offset = percpu_offset(cpu);
+		c->touched = frame->touched;
 		if (frame->entries > PT_COUNTERS_PER_BLOCK)
 			bpf_loop(blocks_needed(frame->entries), compare_block, c, 0);
 		else if (copy_counters(c->base + max_blocks, frame->first_cookie + c->percpu_offset,

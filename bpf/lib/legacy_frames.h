@@ -52,9 +52,10 @@ static __always_inline bool shares_table(struct cpu_context *cpu, int except, __
 }
 
 static __always_inline void open_frame(struct cpu_context *cpu, struct legacy_frame *frame, __u32 slot,
-				       struct xt_table *table, struct legacy_scratch *scratch,
-				       const struct entry_layout *layout)
+				       struct xt_table *table, struct sk_buff *skb,
+				       struct legacy_scratch *scratch, __u32 hook, __u8 family)
 {
+	const struct entry_layout *layout = family == AF_INET ? &ipt_layout : &ip6t_layout;
 	struct pt_generation generation;
 	__u64 info, size_number, name = 0;
 
@@ -86,6 +87,8 @@ static __always_inline void open_frame(struct cpu_context *cpu, struct legacy_fr
 		frame->recseq = read_recseq(cpu->percpu_offset);
 	if (frame->doubt || (frame->silent && !shares_table(cpu, slot, frame->table_info)))
 		return;
+	if (frame->entries > PT_COUNTERS_PER_BLOCK && possible_cpus > 1)
+		find_touched(frame, scratch, as_number(network_address(skb)), hook, family);
 	if (take_snapshot(cpu, frame, slot, layout))
 		frame->doubt |= PT_DOUBT_READ_FAILED;
 }

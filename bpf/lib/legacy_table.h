@@ -11,8 +11,7 @@
 
 #include "lib/emit.h"
 
-#define MAX_BLOCKS  256 /* 65,536 rules: the largest --max-rules */
-#define MAX_ENTRIES (MAX_BLOCKS * PT_COUNTERS_PER_BLOCK)
+#define MAX_ENTRIES (PT_MAX_BLOCKS * PT_COUNTERS_PER_BLOCK)
 
 struct xt_counters {
 	__u64 pcnt, bcnt;
@@ -35,7 +34,7 @@ struct table_blocks {
 	__u64 table;
 	__u32 generation;
 	__u32 entries;
-	__u64 cookie[MAX_BLOCKS];
+	__u64 cookie[PT_MAX_BLOCKS];
 };
 
 struct {
@@ -49,6 +48,8 @@ struct legacy_scratch {
 	struct pt_legacy_walk walk;
 	struct pt_match matched[PT_MAX_MATCHED];
 	struct table_blocks blocks;
+	struct pt_index_key key;
+	__u8 ip_header[40];
 };
 
 struct {
@@ -134,7 +135,7 @@ static long index_entry(__u32 i, void *context)
 		struct legacy_scratch *scratch = bpf_map_lookup_elem(&legacy_scratches, &slot);
 		__u32 block = i / PT_COUNTERS_PER_BLOCK;
 
-		if (!scratch || block >= MAX_BLOCKS ||
+		if (!scratch || block >= PT_MAX_BLOCKS ||
 		    bpf_probe_read_kernel(&scratch->blocks.cookie[block], 8, (void *)(entry + w->counters))) {
 			w->failed = 1;
 			return 1;

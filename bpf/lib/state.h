@@ -10,6 +10,7 @@
 #include <bpf/bpf_endian.h>
 #include "pathtrace/event.h"
 #include "pathtrace/filter.h"
+#include "pathtrace/table_index.h"
 
 /* Constants of the run, set before load; the verifier removes what they rule out. */
 const volatile struct pt_filter filter __weak = {};
@@ -32,8 +33,6 @@ __u32 open_walks __weak = 0;
  * walk that rejects, inside a process's walk that was interrupted, and one spare. */
 #define PT_FRAMES 4
 
-#define PT_COUNTERS_PER_BLOCK 256 /* xt_percpu_counter_alloc: 4096-byte blocks of struct xt_counters */
-
 /* One open call of ipt_do_table. */
 struct legacy_frame {
 	__u64 task;
@@ -43,6 +42,7 @@ struct legacy_frame {
 	__u64 table_info;
 	__u64 first_cookie; /* of the table's first block of counters, 0 = not known */
 	struct pt_generation generation;
+	struct pt_block_set touched; /* blocks of counters that are copied, of a table with more than one */
 	union {
 		__u64 size_number; /* as xt_table_info has them */
 		struct {

@@ -153,7 +153,7 @@ Result<void> LiveTrace::prepare() {
   auto tracer = Tracer::start(tracing);
   if (!tracer) return tracer.error();
   tracer_ = std::move(*tracer);
-  resolver_.emplace(tracer_->generations());
+  resolver_.emplace(tracer_->generations(), &tracer_->table_indexes());
   resolver_->preload();
   started_ns_ = clock_.now_ns();
   looked_ns_ = started_ns_;

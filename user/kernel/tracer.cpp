@@ -174,6 +174,7 @@ struct Tracer::State {
   std::optional<TraceKey> trace_key;
   std::string trace_key_problem;
   MapGenerations generations;
+  TableIndexes table_indexes;
   std::uint64_t per_cpu_offset_table = 0;
   std::uint64_t xt_recseq = 0;
   std::string first_error;
@@ -309,9 +310,12 @@ bool Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
     return false;
   }
   const bool is_first = skeletons.empty();
-  if (is_first)
+  if (is_first) {
+    table_indexes.set_maps(bpf_map__fd(skeleton->maps.table_indexes),
+                           bpf_map__fd(skeleton->maps.index_prefixes));
     generations.set_maps(&skeleton->bss->tables_replaced, bpf_map__fd(skeleton->maps.legacy_generations),
                          bpf_map__fd(skeleton->maps.nft_generations));
+  }
   skeletons.push_back(std::move(skeleton));
   for (const auto& choice : choices) {
     std::vector<Link> made;
@@ -470,6 +474,7 @@ LostCounts Tracer::lost() const {
 }
 
 Generations& Tracer::generations() { return state_->generations; }
+TableIndexes& Tracer::table_indexes() { return state_->table_indexes; }
 const KernelBtf& Tracer::btf() const { return *state_->btf; }
 
 }  // namespace pathtrace

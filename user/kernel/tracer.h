@@ -8,6 +8,7 @@
 
 #include "kernel/btf.h"
 #include "kernel/generations.h"
+#include "kernel/table_indexes.h"
 #include "pathtrace/filter.h"
 #include "support/result.h"
 #include "timeline/loss.h"
@@ -50,6 +51,7 @@ class Tracer {
   // Events that could not be reported since the start, by kind; [0] is their sum.
   [[nodiscard]] LostCounts lost() const;
   [[nodiscard]] Generations& generations();
+  [[nodiscard]] TableIndexes& table_indexes();
   [[nodiscard]] const KernelBtf& btf() const;
 
  private:

@@ -13,9 +13,11 @@
 #include <set>
 #include <string_view>
 #include <tuple>
+#include <utility>
 
 #include "kernel/netns.h"
 #include "ruleset/generation.h"
+#include "ruleset/legacy_index.h"
 #include "ruleset/legacy_snapshot.h"
 #include "ruleset/legacy_steps.h"
 #include "ruleset/legacy_walk.h"
@@ -122,18 +124,20 @@ std::string table_name(const pt_legacy_walk& walk) {
 struct Resolver::State {
   using LegacyKey = std::tuple<std::uint32_t, Family, std::string>;  // namespace, family, table
 
-  explicit State(Generations& source) : generations(source) {}
+  State(Generations& source, TableIndexes* publish_to) : generations(source), indexes(publish_to) {}
 
   void preload_legacy(std::uint32_t inode);
   void preload_nft(std::uint32_t inode);
   const legacy::Snapshot* legacy_snapshot(const pt_legacy_walk& walk, Family family, std::string& why);
   const legacy::Snapshot* tied_legacy(Kept<legacy::Snapshot>& kept, const pt_legacy_walk& walk,
                                       const pt_generation& now);
+  void publish_index(const legacy::Table& table, const pt_legacy_walk& walk);
   nft::Evidence nft_evidence(const pt_nft_walk& walk);
   bool read_nft(Kept<nft::Ruleset>& kept, std::uint32_t inode);
   void list_trace_rules();
 
   Generations& generations;
+  TableIndexes* indexes;
   std::map<LegacyKey, Kept<legacy::Snapshot>> legacy;
   std::map<std::uint32_t, Kept<nft::Ruleset>> nft;
   std::set<Backend> backends;
@@ -209,10 +213,18 @@ const legacy::Snapshot* Resolver::State::tied_legacy(Kept<legacy::Snapshot>& kep
     if (info.entries != walk.entries || info.size != walk.blob_size) continue;
     if (reading.table_info != 0 && reading.table_info != walk.table_info) continue;
     if (!is_tied(reading.when, walk.e.ts_ns, walk.generation, now)) continue;
+    if (reading.table_info == 0) publish_index(reading.ruleset.table, walk);
     reading.table_info = walk.table_info;
     return &reading.ruleset;
   }
   return nullptr;
+}
+
+// From its next walk on only those of the table's counters are copied that a packet can raise.
+void Resolver::State::publish_index(const legacy::Table& table, const pt_legacy_walk& walk) {
+  if (indexes == nullptr || !legacy::worth_index(table)) return;
+  if (auto index = legacy::make_index(table))
+    indexes->publish({walk.table, walk.table_info, walk.generation.number, walk.entries}, std::move(*index));
 }
 
 const legacy::Snapshot* Resolver::State::legacy_snapshot(const pt_legacy_walk& walk, Family family,
@@ -272,7 +284,8 @@ nft::Evidence Resolver::State::nft_evidence(const pt_nft_walk& walk) {
   return evidence;
 }
 
-Resolver::Resolver(Generations& generations) : state_(std::make_unique<State>(generations)) {}
+Resolver::Resolver(Generations& generations, TableIndexes* indexes)
+    : state_(std::make_unique<State>(generations, indexes)) {}
 Resolver::~Resolver() = default;
 Resolver::Resolver(Resolver&&) noexcept = default;
 Resolver& Resolver::operator=(Resolver&&) noexcept = default;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernel/generations.h"
+#include "kernel/table_indexes.h"
 #include "pathtrace/event.h"
 #include "ruleset/trace_rules.h"
 #include "timeline/observation.h"
@@ -18,7 +19,8 @@ namespace pathtrace {
 
 class Resolver {
  public:
-  explicit Resolver(Generations& generations);
+  // `indexes`, if any, gets one of each large legacy table, once it is known which table of the kernel it is.
+  explicit Resolver(Generations& generations, TableIndexes* indexes = nullptr);
   ~Resolver();
   Resolver(Resolver&&) noexcept;
   Resolver& operator=(Resolver&&) noexcept;

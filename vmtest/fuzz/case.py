@@ -11,6 +11,10 @@ import xtables
 
 HERE = Path(__file__).resolve().parent
 FILES = "/root/fuzz"  # in the guest
+# One of so many legacy rulesets is large: pathtrace then copies only the counters that a packet can raise.
+LARGE_EACH = 10
+# It begins to once it has read the table, for which the first packet gives the occasion.
+READ_PAUSE_MS = 400
 # Between two flows while rulesets are replaced, so that they meet all of them.
 CHURN_PAUSE_MS = 80
 
@@ -25,6 +29,7 @@ class Case:
     place: int = 0  # in the boot: which clients it has
     note: str = ""  # where it comes from, if it isn't random
     sets: str = ""  # what `ipset restore` makes beforehand
+    large: bool = False  # one of its tables has thousands of rules
 
     @property
     def variants(self) -> list:
@@ -43,11 +48,14 @@ class Case:
 def generate(backend: str, seed: int, number: int) -> Case:
     rng = random.Random(f"{backend}/{seed}/{number}")
     version = rng.choice([4, 6])
+    large = backend == "legacy" and number % LARGE_EACH == LARGE_EACH - 1
     if backend == "nftables":
         rules = nft_rules.Generator(rng, version).ruleset()
+    elif large:
+        rules = xtables.Generator(rng, version, False).large_ruleset(rng.randint(2000, 3000))
     else:
         rules = xtables.Generator(rng, version, backend == "iptables-nft").ruleset()
-    return Case(number, backend, version, rules, packets.generate(rng, version))
+    return Case(number, backend, version, rules, packets.generate(rng, version), large=large)
 
 
 def send_lines(case: Case) -> list[str]:
@@ -102,7 +110,8 @@ def guest_files(played: list[Case], backend: str, load: bool, churn: bool) -> di
         else:
             if backend != "legacy":
                 plan.append(f"save /artifacts/v{case.version}/rules{place}")
-            plan += send_lines(case)
+            first, *others = send_lines(case)
+            plan += [first, *[f"pause {READ_PAUSE_MS}"] * case.large, *others]
         address = "10.9.255.1" if case.version == 4 else "fd09::ffff:1"
         plan.append(f"marker {address} {10000 + place}")
     for version, plan in plans.items():

@@ -115,6 +115,31 @@ class Generator:
             tables["raw"][hook][:0] = trace_rules(self.version)
         return Ruleset(self.version, tables, policies)
 
+    def large_ruleset(self, entries: int) -> Ruleset:
+        """The same with so many more rules in one of its tables: of addresses that may be the packets', but mostly aren't."""
+        rng = self.rng
+        rules = self.ruleset()
+        table, chains = rng.choice([(name, chains) for name, chains in rules.tables.items() if any(chains.values())])
+        reached = set(HOOKS[table])
+        for _ in range(entries):
+            chain = chains[rng.choice(list(chains))]
+            first = sum(rule.keep for rule in chain)
+            rule = self.rule(table, reached, "", False) if rng.random() < 0.01 else Rule(self.some_address(), rng.choice(["", "-j ACCEPT", "-j DROP", "-j RETURN"]))
+            # in heaps, as lists of addresses are
+            chain.insert(rng.choice([first, len(chain), len(chain), rng.randint(first, len(chain))]), rule)
+        return rules
+
+    def some_address(self) -> str:
+        rng = self.rng
+        if rng.random() < 0.97:
+            net = f"172.{rng.randint(16, 31)}.{rng.randint(0, 255)}.{rng.randint(0, 255)}/{rng.randint(9, 32)}" if self.version == 4 \
+                else f"fd77:{rng.randint(0, 9999)}::{rng.randint(0, 9999)}/{rng.randint(17, 128)}"  # fmt: skip
+        elif self.version == 4:
+            net = f"10.9.{rng.randint(0, 255)}.{rng.randint(0, 255)}/{rng.randint(14, 32)}"
+        else:
+            net = f"fd09::{rng.randint(0, 9999)}/{rng.randint(60, 128)}"
+        return rng.choice(["-s", "-s", "-d"]) + f" {net}" + rng.choice(["", "", f" -p {rng.choice(['tcp', 'udp'])}"])
+
     def table(self, table: str, sparse: bool) -> dict[str, list[Rule]]:
         """First the shape: how long each chain is, and which rules jump where. Then what the hooks that reach a chain allow there."""
         rng = self.rng
