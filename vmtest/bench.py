@@ -4,6 +4,7 @@
 
   vmtest/bench                         every measurement on every kernel, three boots each; one table
   vmtest/bench --check                 the budgets of vmtest/budgets.toml: one short boot a kernel, status 1 if one is exceeded
+  vmtest/bench --check --quick         what tests/run does
   vmtest/bench --document              the tables of docs/performance.md, written anew
 
 With QEMU's -icount a guest nanosecond is an instruction, so figures do not depend on the host, or on what else it does. The VM has
@@ -132,7 +133,7 @@ def measure(options, programs: dict[str, Path]) -> Results:
         backends = [each for each in ("legacy", "nft") if each in options.backend and (each == "nft" or has_legacy(kernel))]
         scripts = []
         if options.check:
-            scripts = [(2, plan.check(backends))]
+            scripts = [(2, plan.check(backends, options.quick))]
         else:
             scripts = [(2, plan.full(backends, bpftrace, options.plugin, options.programs))]
             if "legacy" in backends:
@@ -172,6 +173,7 @@ def plugin(text: str) -> tuple[str, str]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="vmtest/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare with the budgets, measure no more than they need")
+    parser.add_argument("--quick", action="store_true", help="with --check: leave out the budgets that take long, as tests/run does")
     parser.add_argument("--kernel", action="append", metavar="NAME", help="may be repeated; 6.1 6.12 latest unless given, with --check 6.1 6.12")
     parser.add_argument("--backend", action="append", choices=("legacy", "nft"), help="one of them only")
     parser.add_argument("--runs", type=int, metavar="N", help="boots of each kernel; 3 unless given, with --check 1")
@@ -213,7 +215,7 @@ def main() -> int:
         return 2
     if options.json and not options.source:
         results.write(options.json)
-    lines, met = budgets.verdicts(results)
+    lines, met = budgets.verdicts(results, options.quick)
     if not options.check:
         print(tables.as_text(tables.all_tables(results)))
         print("Budgets")

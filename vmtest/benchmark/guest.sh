@@ -221,6 +221,15 @@ flooded() {
     data "$segments" "$rounds"
 }
 
+# burst BACKEND SIZE PACKETS: how many events a buffer of that size takes while nobody reads it
+burst() {
+    pathtrace_stopped "$1" 3 none "buffer-$2" --buffer "$2"
+    ip netns exec bench load udp 80 "$3" 1 >/dev/null || die "a burst of $3"
+    load ring >/tmp/said || die ring
+    figures burst </tmp/said
+    pathtrace_end
+}
+
 # programs: what each program costs a run, in four loads; an empty program on ip_rcv shows what the measuring itself costs
 programs() {
     load empty ip_rcv >/tmp/empty &

@@ -11,6 +11,8 @@ PACKETS = {3: 1000, 100: 1000, 1000: 300, 10000: 60}
 CONNECTIONS = 100  # a round; the ring buffer has room for the events of all rounds
 SEGMENTS = 500
 FLOOD = 100_000
+# Sizes for --buffer, and packets that fill them.
+BUFFERS = {"64K": 600, "1M": 6000, "8M": 30_000}
 BPFTRACE = "/usr/bin/bpftrace"
 
 
@@ -41,6 +43,7 @@ def full(backends: list[str], bpftrace: bool, plugins: dict[str, str], programs:
             lines += measured(backend, number, "packets")
             lines += [f"key nft {number} unmatched"] if backend == "nft" else []
             lines += ours(backend, number, "packets", "pathtrace")
+        lines += [f"burst {backend} {size} {packets}" for size, packets in BUFFERS.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -53,12 +56,12 @@ def one_possible_cpu() -> str:
     return "\n".join(lines) + "\n"
 
 
-def check(backends: list[str]) -> str:
+def check(backends: list[str], quick: bool) -> str:
     """What the budgets need, in as few rounds as give the same figures."""
     lines = begin(rounds=3)
     for backend in backends:
         lines += measured(backend, 3, "all")
-        lines += ours(backend, 3, "all", "pathtrace", "", [f"flooded {FLOOD}"])
+        lines += ours(backend, 3, "all", "pathtrace", "", [] if quick else [f"flooded {FLOOD}"])
         if backend == "nft":
             lines += ["key nft 3 all"]
         else:

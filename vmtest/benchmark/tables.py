@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from benchmark import budgets as budget_file
-from benchmark.plan import FLOOD, RULES
+from benchmark.plan import BUFFERS, FLOOD, RULES
 from benchmark.results import HANDSHAKE_PACKETS, Figure, Machine, Results
 
 # As the subjects are called in tables. The guest's names are the keys; +reader is added by name().
@@ -21,6 +21,7 @@ SUBJECTS = {
 }
 MIB = 1 << 20
 MILLISECOND = 1e6
+EVENTS_A_DATAGRAM = {"legacy": 2, "nft": 1}  # a walk each: OUTPUT and INPUT, or the one base chain
 
 
 @dataclasses.dataclass
@@ -120,6 +121,9 @@ def tracer(results: Results) -> Table:
         for measure, title in (("udp_matched", "UDP"), ("tcp_matched", "TCP connections")):
             rows += row(results, f"{backend}, {title}: bytes an event", Figure(of, f"{measure}.bytes", by_measure=f"{measure}.events"))
             rows += row(results, f"{backend}, {title}: its process, instructions an event", Figure(of, f"{measure}.read", by_measure=f"{measure}.events"))
+        for size in BUFFERS:
+            burst = Figure(f"{backend} 3 buffer-{size}", "burst.events", divide=EVENTS_A_DATAGRAM[backend])
+            rows += row(results, f"{backend}: matched packets of UDP in a burst before the first event is lost, --buffer {size}", burst)
         for measure, title, divide in CONNECTION_MEASURES[2:]:
             rows += row(results, f"{backend}: {title}, {FLOOD:,} connections tracked, above one", Figure(f"{of}-{FLOOD}", measure, of, divide))
     return table(results, "tracer", "pathtrace itself", rows)
