@@ -16,6 +16,7 @@ struct EventReader::State {
   Take take;
   ring_buffer* ring = nullptr;
   std::uint64_t malformed = 0;
+  std::uint64_t left = 0;  // to be taken in this turn
 
   ~State() { ring_buffer__free(ring); }
 
@@ -26,7 +27,7 @@ struct EventReader::State {
     } else {
       ++self->malformed;
     }
-    return 0;
+    return --self->left == 0 ? -ECANCELED : 0;  // libbpf stops behind this one
   }
 };
 
@@ -47,9 +48,10 @@ Result<EventReader> EventReader::open(int map_fd, Take take) {
 
 int EventReader::fd() const { return ring_buffer__epoll_fd(state_->ring); }
 
-std::uint64_t EventReader::drain() {
-  const int taken = ring_buffer__consume(state_->ring);
-  return taken > 0 ? static_cast<std::uint64_t>(taken) : 0;
+std::uint64_t EventReader::drain(std::uint64_t most) {
+  state_->left = most;
+  ring_buffer__consume(state_->ring);
+  return most - state_->left;
 }
 
 std::uint64_t EventReader::malformed() const { return state_->malformed; }

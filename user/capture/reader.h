@@ -25,8 +25,8 @@ class EventReader {
 
   // Readable when events wait.
   [[nodiscard]] int fd() const;
-  // Takes all events that wait now; how many.
-  std::uint64_t drain();
+  // Takes the events that wait now, up to `most`; how many.
+  std::uint64_t drain(std::uint64_t most);
   // Events that were not as long as their kind is; none of them was taken.
   [[nodiscard]] std::uint64_t malformed() const;
 

@@ -49,6 +49,8 @@ constexpr int module_retry_ms = 20;
 // it: the timeline waits for what is out of order anyway.
 constexpr int gather_ms = 10;
 constexpr std::uint64_t is_load = 64;  // events taken at once
+// Events after which what is due by their own times is reported, so that no more than that gathers in memory.
+constexpr std::uint64_t events_a_turn = 8192;
 
 std::vector<std::string> without(std::vector<std::string> lines, const std::vector<std::string>& known) {
   std::erase_if(lines, [&known](const std::string& line) {
@@ -73,6 +75,7 @@ class LiveTrace {
   void let_go();
   Result<void> report_rest();
   [[nodiscard]] EndRecord end_record() const;
+  Result<void> drain();
   Result<void> handle_events();
   Result<void> report();
   Result<void> report_loss();
@@ -302,10 +305,20 @@ void LiveTrace::say_notices() {
     if (!options_.quiet) fmt::print(stderr, "pathtrace: {}\n", sanitise(notice));
 }
 
+Result<void> LiveTrace::drain() {
+  std::uint64_t taken = 0;
+  while ((taken = reader_->drain(events_a_turn)) == events_a_turn) {
+    if (auto loss = report_loss(); !loss) return loss;
+    if (auto reported = report(); !reported) return reported;
+  }
+  under_load_ = taken >= is_load;
+  return {};
+}
+
 Result<void> LiveTrace::handle_events() {
   // Nothing older than this can still be on its way once the buffer was emptied.
   const std::int64_t now = clock_.now_ns();
-  under_load_ = reader_->drain() >= is_load;
+  if (auto drained = drain(); !drained) return drained;
   watch_for_new_modules();
   timeline_.advance(now);
   say_notices();
@@ -357,7 +370,7 @@ void LiveTrace::let_go() {
 }
 
 Result<void> LiveTrace::report_rest() {
-  reader_->drain();
+  if (auto drained = drain(); !drained) return drained;
   timeline_.finish(ended_ns_);
   if (auto loss = report_loss(); !loss) return loss;
   if (auto reported = report(); !reported) return reported;
