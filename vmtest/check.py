@@ -7,6 +7,7 @@ import functools
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import expect
 import scenario
@@ -38,6 +39,7 @@ def wrong_trace(variant: scenario.Variant, folder: Path) -> list[str]:
     problems += against_schema(lines)
     problems += inconsistent(variant, lines)
     problems += expect.unmet(variant.get("expect", []), variant.get("refuse", []), lines)
+    problems += wrong_connections(variant, folder, lines)
     problems += wrong_text(variant, folder)
     problems += unseen_state(folder)
     return problems
@@ -47,19 +49,29 @@ def read(path: Path) -> str:
     return path.read_text(errors="replace") if path.exists() else ""
 
 
+def said_by_steps(folder: Path) -> dict[str, str]:
+    return dict(line.split(" ", 1) for line in read(folder / "steps").splitlines())
+
+
+def one_each(step: dict, key: str, default: Any = None) -> list:
+    """For each of the step's connections: a list says it one by one."""
+    given = step.get(key, default)
+    return given if isinstance(given, list) else [given] * step.get("count", 1)
+
+
 def wrong_steps(variant: scenario.Variant, folder: Path) -> list[str]:
     """What each connect said; the status of each run, and what it printed."""
-    said = dict(line.split(" ", 1) for line in read(folder / "steps").splitlines())
+    said = said_by_steps(folder)
     problems = []
     for number, step in enumerate(variant.steps()):
         match scenario.kind(step):
             case "connect":
-                wanted = " ".join([step.get("errno", "ok")] * step.get("count", 1))
+                wanted = " ".join(one_each(step, "errno", "ok"))
             case "run":
                 wanted = str(step.get("status", 0))
             case _:
                 continue
-        got = said.get(str(number), "nothing").strip()
+        got = re.sub(r"@\S+", "", said.get(str(number), "nothing")).strip()
         printed = read(folder / f"step-{number}.out")
         name = f"step {number} ({expect.compact(step, 200)})"
         if got != wanted:
@@ -137,6 +149,38 @@ def inconsistent(variant: scenario.Variant, lines: list[dict]) -> list[str]:
     if strays:
         problems.append(f"packets of connections that are not reported: {sorted(map(str, strays))[:5]}")
     return problems
+
+
+def wrong_connections(variant: scenario.Variant, folder: Path, lines: list[dict]) -> list[str]:
+    """Of each connect that says what it `is`: the last report of each of its connections, found by the client's own end."""
+    reported = {}
+    for line in lines:
+        if line.get("type") == "connection":
+            reported[key_of(line["protocol"], line["client"], line["server"])] = line
+    said = said_by_steps(folder)
+    problems = []
+    for number, step in enumerate(variant.steps()):
+        if "is" not in step:
+            continue
+        wrong = []
+        ends = re.findall(r"(\S+)@(\S+),(\d+)", said.get(str(number), ""))
+        for (word, address, port), what in zip(ends, one_each(step, "is")):
+            protocol = "udp" if step.get("udp") else "tcp"
+            server = {"address": step["connect"], "port": step["port"]}
+            line = reported.get(key_of(protocol, {"address": address, "port": int(port)}, server))
+            wanted = {"errno": "<null>" if word == "ok" else word, "confidence": "exact", **what}
+            if line is None:
+                wrong.append(f"{address},{port}: no such connection was reported")
+            elif unlike := expect.differences(wanted, line, {}):
+                wrong.append(f"{address},{port}: {'; '.join(unlike)}\n          of: {expect.compact(line)}")
+        if wrong:
+            problems.append(f"step {number} to port {step['port']}: {len(wrong)} connections are not what they are said to be")
+            problems += [f"     {text}" for text in wrong[:3]]
+    return problems
+
+
+def key_of(protocol: str, client: dict, server: dict) -> tuple:
+    return (protocol, client["address"], client["port"], server["address"], server["port"])
 
 
 def wrong_text(variant: scenario.Variant, folder: Path) -> list[str]:

@@ -191,6 +191,12 @@ def planned(label: str, variants: list[scenario.Variant]) -> list[scenario.Varia
     return [variant for variant in variants if variant.family in MATRIX[label][variant.backend] and label in variant.get("kernels", MATRIX)]
 
 
+def given_values(texts: list[str]) -> dict:
+    """A number where it is one: a placeholder that is all keeps its type."""
+    pairs = (text.partition("=") for text in texts)
+    return {name: int(value) if value.isdigit() else value for name, _, value in pairs}
+
+
 def program(given: Path | None, built: str) -> Path:
     path = given or ROOT / "build" / "release" / built
     if not path.is_file():
@@ -202,13 +208,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("substrings", nargs="*", metavar="SUBSTRING")
     parser.add_argument("--kernel", action="append", metavar="NAME[-smpN]", help=f"may be repeated; {' '.join(MATRIX)} unless given")
+    parser.add_argument("--value", action="append", default=[], metavar="NAME=VALUE", help="of a placeholder, instead of the scenario's own")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--pathtrace", type=Path, metavar="PATH", help="build/release/pathtrace unless given")
     parser.add_argument("--traffic", type=Path, metavar="PATH", help="build/release/traffic unless given")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="VMs at a time; one keeps two thirds of a processor busy")
     options = parser.parse_args()
     try:
-        variants = chosen(scenario.read_all(), options.substrings)
+        variants = chosen(scenario.read_all(given=given_values(options.value)), options.substrings)
         if options.list:
             print("\n".join(variant.name for variant in variants))
             return 0

@@ -33,8 +33,8 @@ KEYS = {
     "": {"summary", "reuse", "boot", "topology", "pathtrace", "netns", "backends", "families", "kernels", "skip", "rules", "values", "setup", "traffic", "status",
          "changes", "ends", "expect", "refuse", "expect_text", "refuse_text", "expect_stderr", "refuse_stderr"},
     "rules": {"in", "lines", "text"},
-    "listen": {"listen", "in", "port", "udp", "backlog", "accept", "v6only"},
-    "connect": {"connect", "in", "port", "udp", "source", "timeout_ms", "send", "flood", "linger0", "count", "errno"},
+    "listen": {"listen", "in", "port", "udp", "backlog", "accept", "v6only", "then", "md5", "name"},
+    "connect": {"connect", "in", "port", "udp", "source", "timeout_ms", "send", "flood", "linger0", "count", "parallel", "keepalive", "hold", "stay_ms", "user_timeout_ms", "background", "errno", "is"},
     "run": {"run", "in", "status", "output"},
     "kill": {"kill"},
 }  # fmt: skip
@@ -96,11 +96,12 @@ class Variant:
         return self.fields.get(key, default)
 
 
-def read_all(folder: Path = FOLDER) -> list[Variant]:
-    return [variant for path in sorted(folder.glob("*.toml")) for variant in read(path)]
+def read_all(folder: Path = FOLDER, given: dict | None = None) -> list[Variant]:
+    return [variant for path in sorted(folder.glob("*.toml")) for variant in read(path, given)]
 
 
-def read(path: Path) -> list[Variant]:
+def read(path: Path, given: dict | None = None) -> list[Variant]:
+    """`given` are values of placeholders that overrule the file's."""
     try:
         fields = tomllib.loads(path.read_text())
         if "reuse" in fields:  # all of another scenario, but for what this one says itself
@@ -114,7 +115,7 @@ def read(path: Path) -> list[Variant]:
             raise ScenarioError(f"rules for {', '.join(unknown)}: not a backend")
         possible = [backend for backend in BACKENDS if backend in rules] or ["none"]
         return [
-            expand(path.stem, fields, rules.get(backend, []), backend, family)
+            expand(path.stem, fields, rules.get(backend, []), backend, family, given or {})
             for backend in fields.get("backends", possible)
             for family in fields.get("families", FAMILIES)
         ]
@@ -122,13 +123,14 @@ def read(path: Path) -> list[Variant]:
         raise ScenarioError(f"{path}: {error}") from error
 
 
-def expand(name: str, fields: dict, rules: list[dict], backend: str, family: str) -> Variant:
+def expand(name: str, fields: dict, rules: list[dict], backend: str, family: str, given: dict) -> Variant:
     topology = fields.get("topology", "host")
     values = {"backend": backend, "ipt": "", **ADDRESSES[topology, family], **FAMILY_WORDS[family]}
     if backend.startswith("iptables-"):
         values["ipt"] = backend if family == "ipv4" else "ip6tables-" + backend.removeprefix("iptables-")
     for key in (backend.split("-")[0], backend, family):
         values.update(fill(fields.get("values", {}).get(key, {}), values))
+    values.update(given)
     filled = fill({**fields, "topology": topology, "rules": rules}, values)
     return Variant(name, backend, family, filled)
 
@@ -159,7 +161,7 @@ def check_keys(fields: dict) -> None:
     if fields.get("pathtrace") is True:
         raise ScenarioError("pathtrace is false or its arguments")
     if fields.get("pathtrace") is False:
-        idle = OF_PATHTRACE & set(fields) | {"kill" for step in fields.get("traffic", []) if "kill" in step}
+        idle = OF_PATHTRACE & set(fields) | {key for step in fields.get("traffic", []) for key in ("kill", "is") if key in step}
         if idle:
             raise ScenarioError(f"of a pathtrace that is not started: {', '.join(sorted(idle))}")
 
@@ -197,6 +199,8 @@ def script(variant: Variant) -> str:
         lines.append("bpf_state during")
     for number, step in enumerate(variant.traffic, start=len(variant.setup)):
         lines += compiled(number, step)
+    if any(step.get("background") for step in variant.traffic):
+        lines.append("wait_for_connects")
     if variant.starts_pathtrace:
         asked = variant.ending or variant.get("ends")
         lines.append("stop_pathtrace" if asked else "stop_pathtrace INT")
@@ -211,11 +215,14 @@ def compiled(number: int, step: dict) -> list[str]:
         case "kill":
             return [f"kill -{step['kill']} $pathtrace"]
         case "listen":
-            options = flags(step, "udp", "v6only") + values(step, "backlog") + ([] if step.get("accept", True) else ["--no-accept"])
+            options = flags(step, "udp", "v6only") + values(step, "backlog", "then", "md5", "name")
+            options += [] if step.get("accept", True) else ["--no-accept"]
             return [shlex.join(["listen", str(number), step["in"], step["listen"], str(step["port"]), *options])]
         case "connect":
-            options = flags(step, "udp", "linger0") + values(step, "source", "send", "flood", "count", timeout_ms="--timeout")
-            return [shlex.join(["connect", str(number), step["in"], step["connect"], str(step["port"]), *options])]
+            options = flags(step, "udp", "linger0", "parallel", "keepalive")
+            options += values(step, "source", "send", "flood", "count", "hold", timeout_ms="--timeout", user_timeout_ms="--user-timeout", stay_ms="--stay")
+            line = shlex.join(["connect", str(number), step["in"], step["connect"], str(step["port"]), *options])
+            return [f"in_background {line}" if step.get("background") else line]
 
 
 def flags(step: dict, *names: str) -> list[str]:

@@ -72,6 +72,19 @@ class Scenario(unittest.TestCase):
         with self.assertRaises(scenario.ScenarioError):
             variants('reuse = "nothing"')
 
+    def test_a_value_may_be_given_from_outside(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "x.toml"
+            path.write_text("[values.none]\ncount = 2\n[[expect]]\ntext = '{count}'\n")
+            for given, count in (({}, 2), (run.given_values(["count=100"]), 100)):
+                self.assertEqual(scenario.read(path, given)[0].get("expect")[0]["text"], count)
+
+    def test_connects_in_the_background_are_waited_for(self):
+        step = '[[traffic]]\nconnect = "{server}"\nin = "c"\nport = 80\n'
+        made = scenario.script(variants(step + "background = true")[0])
+        self.assertIn("\nin_background connect 0 c 10.1.0.1 80\nwait_for_connects\nstop_pathtrace INT\n", made)
+        self.assertNotIn("background", scenario.script(variants(step)[0]))
+
     def test_values_may_hold_placeholders(self):
         made = variants("[values.ipv6]\nwords = 'from {client}'\n[[expect]]\ntext = '{words}'\n")
         self.assertEqual(made[1].get("expect")[0]["text"], "from fd01::2")
@@ -136,6 +149,31 @@ class Check(unittest.TestCase):
             (lossy, right[:-1] + [{**end, "lost": 1}], 1),
         ):
             self.assertEqual(len(check.inconsistent(variant, lines)), problems, (variant.fields, lines))
+
+    def test_each_connection_is_judged_by_its_own_end(self):
+        text = 'families = ["ipv4"]\n[[traffic]]\nconnect = "10.1.0.1"\nin = "c"\nport = 80\ncount = 2\nerrno = ["ECONNREFUSED", "ok"]\n'
+        (alike,) = variants(text + 'is = { outcome = "refused", errno = "~." }')
+        (listed,) = variants(text + 'is = [{ outcome = "refused" }, { outcome = "closed" }]')
+
+        def report(port: int, outcome: str, errno: str | None, confidence: str = "exact") -> dict:
+            ends = {"client": {"address": "10.1.0.2", "port": port}, "server": {"address": "10.1.0.1", "port": 80}}
+            return {"type": "connection", "protocol": "tcp", **ends, "outcome": outcome, "errno": errno, "confidence": confidence}
+
+        refused, closed = report(1, "refused", "ECONNREFUSED"), report(2, "closed", None)
+        with tempfile.TemporaryDirectory() as name:
+            (Path(name) / "steps").write_text("0 ECONNREFUSED@10.1.0.2,1 ok@10.1.0.2,2 \n")
+            self.assertEqual(check.wrong_steps(listed, Path(name)), [])
+            for variant, lines, wrong in (
+                (listed, [refused, closed], 0),
+                (listed, [closed, {**refused, "outcome": "in_progress"}, refused], 0),  # the last report counts
+                (alike, [refused, closed], 1),
+                (listed, [refused], 1),
+                (listed, [{**refused, "errno": "ETIMEDOUT"}, closed], 1),
+                (listed, [refused, report(2, "closed", None, "partial")], 1),
+                (listed, [report(1, "closed", None), report(2, "refused", "ECONNREFUSED")], 2),
+            ):
+                problems = check.wrong_connections(variant, Path(name), lines)
+                self.assertEqual(len(problems), wrong and wrong + 1, problems)
 
     def test_what_is_left_behind_was_seen_before(self):
         with tempfile.TemporaryDirectory() as name:

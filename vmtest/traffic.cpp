@@ -1,26 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 // The traffic of the VM tests: a listener that echoes, and a client that says what connect() said.
 //
-//   traffic listen ADDR PORT [--udp] [--backlog N] [--no-accept] [--v6only] [--background]
+//   traffic listen ADDR PORT [--udp] [--backlog N] [--no-accept] [--v6only] [--then unread|abort|hang]
+//                  [--md5 PEER] [--name NAME] [--background]
 //       Prints READY when it listens; with --background it returns at that moment and a child serves on.
-//       A TCP connection is read to its end, echoed, and closed in order.
-//       --no-accept leaves connections in the accept queue.
+//       A TCP connection is read to its end, echoed, and closed in order; --then: it is closed once there is
+//       data, unread; aborted once there is data (SO_LINGER 0); or left alone.
+//       --no-accept leaves connections in the accept queue. --md5 wants segments of PEER signed (RFC 2385).
+//       --name is what the process is called.
 //   traffic connect ADDR PORT [--udp] [--source ADDR[,PORT]] [--timeout MS] [--send N] [--linger0]
-//                   [--count N] [--flood N]
+//                   [--count N] [--flood N] [--hold NAME] [--user-timeout MS] [--keepalive] [--stay MS]
+//                   [--parallel] [--who]
 //       Prints a line a connection: `ok`, or the name of the errno (ECONNREFUSED, …); ETIMEDOUT also
 //       when our own bound is hit. --send N sends N bytes, ends the sending side and reads to the end.
 //       --linger0 closes with an RST. --flood N sends N datagrams as fast as it can and waits for no answer.
+//       --hold NAME makes the file NAME.open once it is connected, and sends when there is a file NAME.go.
+//       --stay MS waits that long for what the peer says unasked. --parallel begins all of --count before it
+//       waits for the first. --user-timeout sets TCP_USER_TIMEOUT; --keepalive probes after a
+//       second of silence, once. --who adds the client's end to each line:
+//       ok@10.1.0.2,51514
+//   traffic remote DEVICE
+//       Makes the TUN device and is the hosts behind it, in the background; see remote.h.
 //   traffic unignore COMMAND…
 //       Runs the command with SIGINT and SIGQUIT as they were: a shell's background jobs ignore both.
 //
 // Exit status: 0, or 2 when the traffic could not even be tried.
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/tcp.h>  // not netinet/tcp.h: tcp_md5sig
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -28,6 +44,9 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "remote.h"
 
 namespace {
 
@@ -36,6 +55,12 @@ struct Options {
   std::uint16_t port = 0;
   std::string source;
   std::uint16_t source_port = 0;
+  std::string then;
+  std::string md5;
+  std::string name;
+  std::string hold;
+  int user_timeout_ms = 0;
+  int stay_ms = 0;
   int backlog = 128;
   int timeout_ms = 5000;
   int count = 1;
@@ -46,6 +71,9 @@ struct Options {
   bool v6only = false;
   bool background = false;
   bool linger0 = false;
+  bool who = false;
+  bool parallel = false;
+  bool keepalive = false;
 };
 
 [[noreturn]] void die(const std::string& what) {
@@ -122,6 +150,47 @@ void echo_datagrams(int fd) {
   }
 }
 
+// Waits until the socket is ready; false if the bound is hit first.
+bool ready(int fd, short events, int timeout_ms) {
+  pollfd waiting{fd, events, 0};
+  int count = 0;
+  do count = poll(&waiting, 1, timeout_ms);
+  while (count < 0 && errno == EINTR);
+  return count > 0;
+}
+
+void close_by_rst(int fd) {
+  linger abort{1, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+  close(fd);
+}
+
+void serve_stream(int fd, const Options& options) {
+  if (options.then.empty()) {
+    echo_stream(fd);
+    return;
+  }
+  if (options.then == "hang") return;
+  ready(fd, POLLIN, -1);
+  if (options.then == "unread") {
+    close(fd);
+    return;
+  }
+  char buffer[65536];
+  while (read(fd, buffer, sizeof buffer) == sizeof buffer) {
+  }
+  close_by_rst(fd);
+}
+
+void want_md5(int fd, const Options& options) {
+  const Endpoint peer(options.md5, 0);
+  tcp_md5sig wanted{};
+  std::memcpy(&wanted.tcpm_addr, &peer.storage, peer.size);
+  wanted.tcpm_keylen = 6;
+  std::memcpy(wanted.tcpm_key, "secret", 6);
+  if (setsockopt(fd, IPPROTO_TCP, TCP_MD5SIG, &wanted, sizeof wanted) < 0) die("TCP_MD5SIG");
+}
+
 int serve(const Options& options) {
   Endpoint endpoint(options.address, options.port);
   int fd = open_socket(endpoint, options);
@@ -129,6 +198,8 @@ int serve(const Options& options) {
     int only = options.v6only;
     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
   }
+  if (!options.md5.empty()) want_md5(fd, options);
+  if (!options.name.empty()) prctl(PR_SET_NAME, options.name.c_str());
   if (bind(fd, endpoint.get(), endpoint.size) < 0) die("bind " + options.address);
   if (!options.udp && listen(fd, options.backlog) < 0) die("listen");
   std::signal(SIGPIPE, SIG_IGN);
@@ -144,20 +215,31 @@ int serve(const Options& options) {
   if (options.udp) echo_datagrams(fd);
   while (options.accept) {
     int connection = accept4(fd, nullptr, nullptr, SOCK_CLOEXEC);
-    if (connection >= 0) echo_stream(connection);
+    if (connection >= 0) serve_stream(connection, options);
   }
   for (;;) pause();
 }
 
 // connect
 
-// Waits until the socket is ready; false if the bound is hit first.
-bool ready(int fd, short events, int timeout_ms) {
-  pollfd waiting{fd, events, 0};
-  int count = 0;
-  do count = poll(&waiting, 1, timeout_ms);
-  while (count < 0 && errno == EINTR);
-  return count > 0;
+// Until somebody who saw NAME.open makes NAME.go.
+void hold(const std::string& name) {
+  close(open((name + ".open").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+  while (access((name + ".go").c_str(), F_OK) != 0) usleep(10'000);
+}
+
+// "@ADDRESS,PORT", or nothing where there is no port.
+std::string own_end(int fd) {
+  sockaddr_storage own{};
+  socklen_t size = sizeof own;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) < 0) return "";
+  const bool is_v4 = own.ss_family == AF_INET;
+  const auto* v4 = reinterpret_cast<const sockaddr_in*>(&own);
+  const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&own);
+  char text[INET6_ADDRSTRLEN] = "";
+  inet_ntop(own.ss_family, is_v4 ? static_cast<const void*>(&v4->sin_addr) : &v6->sin6_addr, text,
+            sizeof text);
+  return "@" + std::string(text) + "," + std::to_string(ntohs(is_v4 ? v4->sin_port : v6->sin6_port));
 }
 
 int pending_error(int fd) {
@@ -195,37 +277,85 @@ void flood(int fd, const Options& options) {
   }
 }
 
-int connect_once(const Options& options) {
+using Clock = std::chrono::steady_clock;
+
+struct Attempt {
+  int fd = -1;
+  Clock::time_point begun = Clock::now();
+  int error = 0;
+  std::string end;  // the socket's own
+};
+
+void probe_when_silent(int fd) {
+  const int one = 1;
+  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+  for (const int seconds_or_count : {TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT})
+    setsockopt(fd, IPPROTO_TCP, seconds_or_count, &one, sizeof one);
+}
+
+Attempt begin(const Options& options) {
   Endpoint endpoint(options.address, options.port);
-  int fd = open_socket(endpoint, options);
+  Attempt attempt;
+  attempt.fd = open_socket(endpoint, options);
   if (!options.source.empty()) {
     Endpoint source(options.source, options.source_port);
-    if (bind(fd, source.get(), source.size) < 0) die("bind " + options.source);
+    if (bind(attempt.fd, source.get(), source.size) < 0) die("bind " + options.source);
   }
+  if (options.user_timeout_ms > 0)
+    setsockopt(attempt.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &options.user_timeout_ms,
+               sizeof options.user_timeout_ms);
+  if (options.keepalive) probe_when_silent(attempt.fd);
   // Blocking sockets would retry a SYN for two minutes: connect in the background, and bound the wait.
   int on = 1;
-  ioctl(fd, FIONBIO, &on);
-  int error = 0;
-  if (connect(fd, endpoint.get(), endpoint.size) < 0) error = errno;
-  if (error == EINPROGRESS) error = ready(fd, POLLOUT, options.timeout_ms) ? pending_error(fd) : ETIMEDOUT;
+  ioctl(attempt.fd, FIONBIO, &on);
+  if (connect(attempt.fd, endpoint.get(), endpoint.size) < 0) attempt.error = errno;
+  attempt.end = own_end(attempt.fd);
+  return attempt;
+}
+
+int ms_left(const Attempt& attempt, int of_ms) {
+  const auto passed = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - attempt.begun);
+  return std::max(0, of_ms - static_cast<int>(passed.count()));
+}
+
+// What the peer says unasked: 0 if that is nothing, or its end.
+int stay(int fd, int ms) {
+  char buffer[65536];
+  return ready(fd, POLLIN, ms) && recv(fd, buffer, sizeof buffer, 0) < 0 ? errno : 0;
+}
+
+// 0 or an errno.
+int finish(const Attempt& attempt, const Options& options) {
+  const int fd = attempt.fd;
+  int error = attempt.error;
+  if (error == EINPROGRESS)
+    error = ready(fd, POLLOUT, ms_left(attempt, options.timeout_ms)) ? pending_error(fd) : ETIMEDOUT;
+  if (error == 0 && !options.hold.empty()) hold(options.hold);
   if (error == 0 && options.flood > 0)
     flood(fd, options);
   else if (error == 0 && (options.send > 0 || options.udp))
     error = exchange(fd, options);
-  if (options.linger0) {
-    linger abort{1, 0};
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
-  }
-  close(fd);
+  if (error == 0 && options.stay_ms > 0) error = stay(fd, ms_left(attempt, options.stay_ms));
+  if (options.linger0)
+    close_by_rst(fd);
+  else
+    close(fd);
   return error;
 }
 
+void say(const Attempt& attempt, int error, const Options& options) {
+  std::puts(((error == 0 ? "ok" : errno_name(error)) + (options.who ? attempt.end : "")).c_str());
+  std::fflush(stdout);
+}
+
 int connect_all(const Options& options) {
+  std::vector<Attempt> begun;
   for (int number = 0; number < options.count; ++number) {
-    int error = connect_once(options);
-    std::puts(error == 0 ? "ok" : errno_name(error).c_str());
-    std::fflush(stdout);
+    begun.push_back(begin(options));
+    if (!options.parallel) say(begun.back(), finish(begun.back(), options), options);
   }
+  if (options.parallel)
+    for (const Attempt& attempt : begun) say(attempt, finish(attempt, options), options);
   return 0;
 }
 
@@ -256,6 +386,24 @@ Options parse(char** argument) {
       options.background = true;
     else if (name == "--linger0")
       options.linger0 = true;
+    else if (name == "--keepalive")
+      options.keepalive = true;
+    else if (name == "--parallel")
+      options.parallel = true;
+    else if (name == "--stay")
+      options.stay_ms = static_cast<int>(value());
+    else if (name == "--who")
+      options.who = true;
+    else if (name == "--then" && argument[1])
+      options.then = *++argument;
+    else if (name == "--md5" && argument[1])
+      options.md5 = *++argument;
+    else if (name == "--name" && argument[1])
+      options.name = *++argument;
+    else if (name == "--hold" && argument[1])
+      options.hold = *++argument;
+    else if (name == "--user-timeout")
+      options.user_timeout_ms = static_cast<int>(value());
     else if (name == "--backlog")
       options.backlog = static_cast<int>(value());
     else if (name == "--timeout")
@@ -279,6 +427,16 @@ Options parse(char** argument) {
   return options;
 }
 
+int be_remote_host(const char* device) {
+  const int tun = open_tun(device);
+  if (tun < 0) die(device);
+  const pid_t child = fork();
+  if (child < 0) die("fork");
+  if (child > 0) return 0;
+  setsid();
+  be_remote(tun);
+}
+
 int unignore(char** command) {
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGQUIT, SIG_DFL);
@@ -292,6 +450,7 @@ int main(int argc, char** argv) {
   std::string_view verb = argc > 2 ? argv[1] : "";
   if (verb == "listen") return serve(parse(argv + 2));
   if (verb == "connect") return connect_all(parse(argv + 2));
+  if (verb == "remote") return be_remote_host(argv[2]);
   if (verb == "unignore") return unignore(argv + 2);
   usage("what to do?");
 }

@@ -105,7 +105,19 @@ listen() {
 connect() {
     number=$1 ns=$2
     shift 2
-    printf '%s %s\n' "$number" "$(ip netns exec "$ns" traffic connect "$@" | tr '\n' ' ')" >>"$dir/steps"
+    printf '%s %s\n' "$number" "$(ip netns exec "$ns" traffic connect "$@" --who | tr '\n' ' ')" >>"$dir/steps"
+}
+
+# in_background COMMAND…: the traffic after it doesn't wait for its end; the end of the trace does.
+connects=
+in_background() {
+    "$@" &
+    connects="$connects $!"
+}
+
+wait_for_connects() {
+    # shellcheck disable=SC2086
+    wait $connects
 }
 
 # run N NS, with commands from standard input
