@@ -221,6 +221,7 @@ class RandomRecord {
     out.port = number<std::uint16_t>();
     out.pid = maybe([&] { return number<std::uint32_t>(); });
     out.program = maybe([&] { return text(); });
+    out.device = maybe([&] { return text(); });
     out.netns = netns();
     out.backlog = maybe([&] { return number<std::uint32_t>(); });
     out.max_backlog = maybe([&] { return number<std::uint32_t>(); });

@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "kernel/netns.h"
+#include "socket/ask_socket.h"
 #include "socket/proc_net.h"
 #include "socket/sock_diag.h"
 #include "support/fd.h"
@@ -87,9 +88,26 @@ TEST(Listeners, WhetherAWildcardServesIpv4) {
     ASSERT_TRUE(found);
     ASSERT_EQ(found->size(), 1U);
     EXPECT_EQ(found->front().address, "::");
-    const bool from_sock_diag = found->front().max_backlog.has_value();
-    EXPECT_EQ(found->front().v6only, only && from_sock_diag);
+    EXPECT_EQ(found->front().v6only, only);
   }
+}
+
+TEST(Listeners, WhatProcNetDoesNotTellTheSocketDoes) {
+  const Bound bound = bind_socket(SOCK_STREAM, AF_INET);
+  // unprivileged since 5.7; lo is there in every namespace
+  ASSERT_EQ(setsockopt(bound.fd.get(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 3), 0);
+  auto found = ask_proc_net(true, bound.port);
+  ASSERT_TRUE(found);
+  ASSERT_EQ(found->size(), 1U);
+  Listener& listener = found->front().listener;
+  EXPECT_FALSE(listener.max_backlog);
+  const Owner own{static_cast<std::uint32_t>(getpid()), "", bound.fd.get()};
+  ask_socket(own, found->front().inode + 1, listener);
+  EXPECT_FALSE(listener.max_backlog) << "another file's";
+  ask_socket(own, found->front().inode, listener);
+  EXPECT_EQ(listener.max_backlog, 7U);
+  EXPECT_EQ(listener.device, "lo");
+  EXPECT_FALSE(listener.v6only);
 }
 
 TEST(ProcNet, Lines) {

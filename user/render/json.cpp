@@ -132,6 +132,7 @@ void put(JsonWriter& out, const Listener& listener) {
   out.member("port", listener.port);
   out.member("pid", listener.pid);
   out.member("program", listener.program);
+  out.member("device", listener.device);
   out.key("netns");
   put(out, listener.netns);
   out.member("backlog", listener.backlog);

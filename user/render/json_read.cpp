@@ -92,6 +92,7 @@ Listener read_listener(const Fields& in) {
   listener.port = in.number<std::uint16_t>("port");
   listener.pid = in.number_or_null<std::uint32_t>("pid");
   listener.program = in.text_or_null("program");
+  listener.device = in.text_or_null("device");
   listener.netns = read_netns(in.object("netns"));
   listener.backlog = in.number_or_null<std::uint32_t>("backlog");
   listener.max_backlog = in.number_or_null<std::uint32_t>("max_backlog");

@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "kernel/netns.h"
+#include "socket/ask_socket.h"
 #include "socket/owners.h"
 #include "socket/sock_diag.h"
 
@@ -63,6 +64,7 @@ std::optional<std::vector<Listener>> find_listeners(const std::string& protocol,
     if (owner == owners.end()) continue;
     out.back().pid = owner->second.pid;
     out.back().program = owner->second.program;
+    ask_socket(owner->second, socket.inode, out.back());
   }
   drop_repeats(out);
   return out;

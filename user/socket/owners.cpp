@@ -9,6 +9,7 @@
 #include <array>
 #include <charconv>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <memory>
@@ -81,7 +82,7 @@ std::unordered_map<std::uint64_t, Owner> find_owners(std::unordered_set<std::uin
     if (inodes.empty() || std::chrono::steady_clock::now() > deadline) break;
     each_entry("/proc/" + std::to_string(pid) + "/fd", [&](int directory, const char* name) {
       const auto inode = socket_inode(directory, name);
-      if (inode && inodes.erase(*inode) > 0) out[*inode] = {pid, program_of(pid)};
+      if (inode && inodes.erase(*inode) > 0) out[*inode] = {pid, program_of(pid), std::atoi(name)};
       return !inodes.empty() && std::chrono::steady_clock::now() <= deadline;
     });
   }

@@ -12,6 +12,7 @@ namespace pathtrace {
 struct Owner {
   std::uint32_t pid = 0;
   std::string program;  // /proc/PID/comm
+  int fd = -1;          // the socket's number in that process
 };
 
 // One process of each, the one with the lowest pid (the master of a server that forks). Stops after

@@ -103,7 +103,9 @@ struct Listener {
   Netns netns;
   std::optional<std::uint32_t> backlog;  // connections waiting for accept()
   std::optional<std::uint32_t> max_backlog;
-  bool v6only = false;  // bound to an IPv6 address and doesn't serve IPv4 through it; not in JSON
+  std::optional<std::string> device;  // the only interface it is bound to (SO_BINDTODEVICE)
+  // Bound to an IPv6 address and doesn't serve IPv4 through it; nullopt: not known. Not in JSON.
+  std::optional<bool> v6only;
 
   bool operator==(const Listener&) const = default;
 };
