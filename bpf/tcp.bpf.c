@@ -55,7 +55,8 @@ static __always_inline int sock_wanted(struct sock *sk, struct tuple *t, __u32 *
 	return tuple_wanted(t);
 }
 
-static __always_inline struct pt_sock_event *begin_sock_event(struct sock *sk, __u32 kind)
+/* `event` is of `size` bytes and begins as a struct pt_sock_event does. */
+static __always_inline void *begin_sock_event(struct sock *sk, __u32 kind, __u32 size)
 {
 	struct pt_sock_event *event;
 	struct tuple t = {};
@@ -64,7 +65,7 @@ static __always_inline struct pt_sock_event *begin_sock_event(struct sock *sk, _
 
 	if (!wanted)
 		return NULL;
-	event = begin_event(kind, sizeof(*event));
+	event = begin_event(kind, size);
 	if (!event)
 		return NULL;
 	event->e.cpu = bpf_get_smp_processor_id();
@@ -94,7 +95,7 @@ TRACEPOINT(inet_sock_set_state, sock_set_state, struct sock *sk, int old_state, 
 	 * there for the packets before. */
 	if (old_state == TCP_LISTEN || new_state == TCP_SYN_SENT || FIELD(sk, sk_protocol) != IPPROTO_TCP)
 		return 0;
-	event = begin_sock_event(sk, PT_EVENT_TCP_STATE);
+	event = begin_sock_event(sk, PT_EVENT_TCP_STATE, sizeof(*event));
 	if (!event)
 		return 0;
 	event->old_state = old_state;
@@ -105,7 +106,7 @@ TRACEPOINT(inet_sock_set_state, sock_set_state, struct sock *sk, int old_state, 
 
 TRACEPOINT(tcp_receive_reset, receive_reset, struct sock *sk)
 {
-	struct pt_sock_event *event = begin_sock_event(sk, PT_EVENT_RECEIVED_RESET);
+	struct pt_sock_event *event = begin_sock_event(sk, PT_EVENT_RECEIVED_RESET, sizeof(*event));
 
 	if (event)
 		emit_event(event);
@@ -119,19 +120,39 @@ TRACEPOINT(tcp_retransmit_skb, retransmit_skb, struct sock *sk)
 	/* only a client's SYN: the others say nothing of why a connection fails */
 	if (FIELD(sk, __sk_common.skc_state) != TCP_SYN_SENT)
 		return 0;
-	event = begin_sock_event(sk, PT_EVENT_RETRANSMIT);
+	event = begin_sock_event(sk, PT_EVENT_RETRANSMIT, sizeof(*event));
 	if (event)
 		emit_event(event);
 	return 0;
 }
 
+static __always_inline int active_reset(void *ctx, struct sock *sk, __u32 reason)
+{
+	struct pt_active_reset *event = begin_sock_event(sk, PT_EVENT_ACTIVE_RESET, sizeof(*event));
+
+	if (!event)
+		return 0;
+	event->s.reason = reason;
+	/* what it doesn't fill in it sets to 0 */
+	bpf_get_stack(ctx, event->callers, sizeof(event->callers), 0);
+	emit_event(event);
+	return 0;
+}
+
 ENTER(tcp_send_active_reset, send_active_reset, struct sock *sk)
 {
-	struct pt_sock_event *event = begin_sock_event(sk, PT_EVENT_ACTIVE_RESET);
+	return active_reset(ctx, sk, NO_REASON);
+}
 
-	if (event)
-		emit_event(event);
-	return 0;
+/* 6.10+: the last argument is enum sk_rst_reason; some have gfp_t before it */
+ENTER(tcp_send_active_reset, send_active_reset_reason, struct sock *sk, __u32 reason)
+{
+	return active_reset(ctx, sk, reason);
+}
+
+ENTER(tcp_send_active_reset, send_active_reset_gfp_reason, struct sock *sk, __u32 priority, __u32 reason)
+{
+	return active_reset(ctx, sk, reason);
 }
 
 static __always_inline int stack_reset_enter(const struct sock *sk, struct sk_buff *skb, __u32 reason)
@@ -218,34 +239,45 @@ ENTER(tcp_conn_request, conn_request_enter, struct request_sock_ops *rsk_ops,
 	return 0;
 }
 
-static __always_inline int conn_request_leave(struct cpu_context *cpu, struct sock *sk, struct sk_buff *skb)
+static __always_inline struct pt_listener_syn *begin_listener_event(__u32 kind, const struct sock *sk,
+								    struct sk_buff *skb)
 {
 	struct pt_listener_syn *event;
 	struct tuple t = {};
 	__u32 netns = 0;
-	int wanted;
+	int wanted = packet_wanted(skb, sk, &t, &netns);
 
-	cpu->syn_skb = 0;
-	wanted = packet_wanted(skb, sk, &t, &netns);
 	if (!wanted)
-		return 0;
-	event = begin_event(PT_EVENT_LISTENER_SYN, sizeof(*event));
+		return NULL;
+	event = begin_event(kind, sizeof(*event));
 	if (!event)
-		return 0;
+		return NULL;
 	describe(&event->e, skb, &t, wanted);
 	event->e.netns = netns;
 	event->e.iif = FIELD(skb, skb_iif);
 	event->e.origin = PT_ORIGIN_WIRE;
 	event->sock = (__u64)sk;
-	event->ack_backlog = cpu->syn_backlog;
+	event->ack_backlog = FIELD(sk, sk_ack_backlog);
 	event->max_ack_backlog = FIELD(sk, sk_max_ack_backlog);
-	event->dropped = (__u32)FIELD(sk, sk_drops.counter) != cpu->syn_drops;
 	event->port = FIELD(sk, __sk_common.skc_num);
 	event->family = FIELD(sk, __sk_common.skc_family);
 	if (event->family == AF_INET6)
 		bpf_core_read(event->address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
 	else
 		*(__u32 *)event->address = FIELD(sk, __sk_common.skc_rcv_saddr);
+	return event;
+}
+
+static __always_inline int conn_request_leave(struct cpu_context *cpu, struct sock *sk, struct sk_buff *skb)
+{
+	struct pt_listener_syn *event;
+
+	cpu->syn_skb = 0;
+	event = begin_listener_event(PT_EVENT_LISTENER_SYN, sk, skb);
+	if (!event)
+		return 0;
+	event->ack_backlog = cpu->syn_backlog;
+	event->dropped = (__u32)FIELD(sk, sk_drops.counter) != cpu->syn_drops;
 	emit_event(event);
 	return 0;
 }
@@ -266,6 +298,85 @@ int BPF_KRETPROBE(conn_request_exit_kprobe)
 	struct cpu_context *cpu = this_context();
 
 	return cpu && cpu->syn_skb ? conn_request_leave(cpu, (void *)cpu->syn_sock, (void *)cpu->syn_skb) : 0;
+}
+#endif
+
+/*
+ * The ACK that ends a handshake: these make the child, or return NULL where the accept queue is full. Then
+ * tcp_check_req() drops the ACK, or answers it with a RST (tcp_abort_on_overflow); neither says why.
+ * (sk, skb, req, dst, req_unhash, own_req[, opt_child_init]): 6 or 7 arguments, also inside one series.
+ */
+static __always_inline int syn_recv_sock_enter(const struct sock *sk, struct sk_buff *skb)
+{
+	struct cpu_context *cpu = this_context();
+
+	if (!cpu)
+		return 0;
+	cpu->ack_skb = (__u64)skb;
+	cpu->ack_sock = (__u64)sk;
+	return 0;
+}
+
+static __always_inline int syn_recv_sock_leave(__u64 child)
+{
+	struct cpu_context *cpu = this_context();
+	struct pt_listener_syn *event;
+	__u64 skb;
+
+	if (!cpu || !cpu->ack_skb)
+		return 0;
+	skb = cpu->ack_skb;
+	cpu->ack_skb = 0; /* tcp_v6_syn_recv_sock calls the other for IPv4: told once */
+	if (child)
+		return 0;
+	event = begin_listener_event(PT_EVENT_LISTENER_ACK, (void *)cpu->ack_sock, (void *)skb);
+	if (!event)
+		return 0;
+	event->dropped = 1;
+	emit_event(event);
+	return 0;
+}
+
+ENTER(tcp_v4_syn_recv_sock, tcp_v4_syn_recv_sock_enter, const struct sock *sk, struct sk_buff *skb)
+{
+	return syn_recv_sock_enter(sk, skb);
+}
+
+ENTER(tcp_v6_syn_recv_sock, tcp_v6_syn_recv_sock_enter, const struct sock *sk, struct sk_buff *skb)
+{
+	return syn_recv_sock_enter(sk, skb);
+}
+
+#ifndef PT_KPROBE
+/* bpf_get_func_ret() since 5.17: where the result lies depends on the number of arguments */
+SEC("fexit/tcp_v4_syn_recv_sock")
+int BPF_PROG(tcp_v4_syn_recv_sock_exit)
+{
+	__u64 child = 1;
+
+	bpf_get_func_ret(ctx, &child);
+	return syn_recv_sock_leave(child);
+}
+
+SEC("fexit/tcp_v6_syn_recv_sock")
+int BPF_PROG(tcp_v6_syn_recv_sock_exit)
+{
+	__u64 child = 1;
+
+	bpf_get_func_ret(ctx, &child);
+	return syn_recv_sock_leave(child);
+}
+#else
+SEC("kretprobe/tcp_v4_syn_recv_sock")
+int BPF_KRETPROBE(tcp_v4_syn_recv_sock_exit_kprobe, __u64 child)
+{
+	return syn_recv_sock_leave(child);
+}
+
+SEC("kretprobe/tcp_v6_syn_recv_sock")
+int BPF_KRETPROBE(tcp_v6_syn_recv_sock_exit_kprobe, __u64 child)
+{
+	return syn_recv_sock_leave(child);
 }
 #endif
 

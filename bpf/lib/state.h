@@ -89,6 +89,8 @@ struct cpu_context {
 	__u64 syn_sock;
 	__u32 syn_drops;
 	__u32 syn_backlog;
+	__u64 ack_skb; /* tcp_v4_syn_recv_sock or tcp_v6_syn_recv_sock under way */
+	__u64 ack_sock;
 	struct legacy_frame legacy[PT_FRAMES];
 	struct nft_frame nft[PT_FRAMES];
 };

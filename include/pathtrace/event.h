@@ -29,7 +29,7 @@ enum pt_event_kind {
 	PT_EVENT_STACK_RESET =
 		4, /* TCP answers a packet with a RST (tcp_v4_send_reset): struct pt_stack_reset */
 	PT_EVENT_ACTIVE_RESET =
-		5, /* TCP sends a RST of its own accord (tcp_send_active_reset): struct pt_sock_event */
+		5, /* TCP sends a RST of its own accord (tcp_send_active_reset): struct pt_active_reset */
 	PT_EVENT_RECEIVED_RESET = 6, /* a socket accepts a RST (tcp_reset): struct pt_sock_event */
 	PT_EVENT_TCP_STATE = 7,	     /* inet_sock_set_state: struct pt_sock_event */
 	PT_EVENT_LISTENER_SYN = 8,   /* a SYN reached a listener (tcp_conn_request): struct pt_listener_syn */
@@ -37,6 +37,8 @@ enum pt_event_kind {
 	PT_EVENT_RETRANSMIT = 10,    /* tcp:tcp_retransmit_skb: struct pt_sock_event */
 	PT_EVENT_TRACE_LOG = 12,     /* a TRACE rule made the kernel log a match: struct pt_trace_log */
 	PT_EVENT_MODULE_LOADED = 11, /* a kernel module is being loaded: struct pt_event, no packet */
+	PT_EVENT_LISTENER_ACK =
+		14, /* a handshake's last ACK found no room at its listener: struct pt_listener_syn */
 };
 
 /* Who made a packet. */
@@ -199,13 +201,23 @@ struct pt_sock_event {
 	__u32 pad;
 };
 
-/* e is the SYN. */
+/* Return addresses that an event of an active reset holds, those of the programs' own frames included. */
+#define PT_MAX_CALLERS 12
+
+/* tcp_send_active_reset() is called by close(), by disconnect(), by timers: who called tells, where the
+ * kernel gives no reason (before 6.10). */
+struct pt_active_reset {
+	struct pt_sock_event s;
+	__u64 callers[PT_MAX_CALLERS]; /* innermost first; 0 = no more */
+};
+
+/* e is the SYN; LISTENER_ACK: the ACK. */
 struct pt_listener_syn {
 	struct pt_event e;
 	__u64 sock;
 	__u32 ack_backlog; /* sk_ack_backlog at entry */
 	__u32 max_ack_backlog;
-	__u32 dropped; /* 1: tcp_conn_request dropped it (sk_drops went up) */
+	__u32 dropped; /* 1: tcp_conn_request dropped it (sk_drops went up); LISTENER_ACK: always */
 	__u16 port;    /* what the listener is bound to, host order */
 	__u8 family;   /* of its address: AF_INET6 for one that takes IPv4 as well */
 	__u8 pad;

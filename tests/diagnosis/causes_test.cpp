@@ -165,6 +165,17 @@ TEST(NoListener, OnlyOnAnotherAddress) {
   ASSERT_TRUE(c.cause.listener);
 }
 
+TEST(NoListener, OnlyForAnotherDevice) {
+  Listener other = nginx();
+  other.device = "eth1";
+  const Connection c = diagnosed(refused_by_stack(), listening({other}));
+  EXPECT_EQ(c.cause.kind, CauseKind::listener_other_address);
+  EXPECT_THAT(c.cause.summary, HasSubstr("nginx (pid 812) listens on 0.0.0.0:80 of device eth1, not for what "
+                                         "comes in through eth0"));
+  other.device = "eth0";
+  EXPECT_EQ(diagnosed(refused_by_stack(), listening({other})).cause.kind, CauseKind::no_listener);
+}
+
 TEST(NoListener, OnlyInTheOtherFamily) {
   Listener v6 = nginx("::");
   v6.v6only = true;

@@ -170,6 +170,42 @@ TEST(ListenQueue, NotFull) {
   EXPECT_EQ(diagnosed({at_listener(syn(), 1, {0, 128, true})}).cause.kind, CauseKind::stack_drop);
 }
 
+// The client's ACK, and what its listener makes of it.
+Events turned_away(bool reset) {
+  Events events = {accepted(syn(), 0, Hook::input), at_listener(syn(), 5),
+                   accepted(syn_ack().to("eth0"), 20, Hook::output), accepted(ack(), 500, Hook::input),
+                   at_listener(ack(), 501, {2, 1, true, std::nullopt, true})};
+  if (reset)
+    append(events, {stack_reset(ack(), 502, true, 10),
+                    accepted(rst_to(ack(), Origin::stack).to("eth0"), 503, Hook::output)});
+  else
+    append(events, {dropped(ack(), 502, "NOT_SPECIFIED", "tcp_v4_rcv")});
+  return events;
+}
+
+TEST(ListenQueue, FullWhenTheHandshakeEnds) {
+  const Connection c = last_diagnosis(turned_away(false), listening({nginx()}));
+  EXPECT_EQ(c.cause.kind, CauseKind::listen_queue_full);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+  EXPECT_EQ(c.error, std::nullopt) << "connect() has succeeded";
+  EXPECT_THAT(c.cause.summary, HasSubstr("(2/1): it drops the ACK that ends the handshake"));
+  ASSERT_TRUE(c.cause.listener);
+}
+
+TEST(ListenQueue, FullWhenTheHandshakeEndsAndAnsweredWithAReset) {
+  const Connection c = last_diagnosis(turned_away(true), listening({nginx()}));
+  EXPECT_EQ(c.cause.kind, CauseKind::listen_queue_full);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::reset);
+  EXPECT_EQ(c.error, "ECONNRESET");
+  EXPECT_THAT(c.cause.summary, HasSubstr("it resets, as net.ipv4.tcp_abort_on_overflow wants, the ACK"));
+}
+
+TEST(ListenQueue, RoomWasFoundInTheEnd) {
+  Events events = turned_away(false);
+  append(events, {socket(server, client, 1'000'000, state(3, 1))});
+  EXPECT_EQ(last_diagnosis(events).cause.kind, CauseKind::established);
+}
+
 TEST(Datagrams, PortClosed) {
   const Skb query = udp(client, {"10.0.0.1", 53}, 0x100).from("eth0");
   const Connection c =
@@ -212,6 +248,100 @@ TEST(Reset, TheApplicationAborted) {
   EXPECT_EQ(diagnosed(events).cause.kind, CauseKind::application_abort);
 }
 
+// Before 6.10 the kernel gives no reason: the functions that called tcp_send_active_reset() tell.
+Connection reset_by(std::vector<std::string> callers, std::uint32_t state_before) {
+  Events events = handshake();
+  SocketObservation reset = socket_event(SocketObservation::What::active_reset, 7);
+  reset.callers = std::move(callers);
+  append(events, {socket(server, client, 900, state(state_before, 7)), socket(server, client, 901, reset)});
+  return last_diagnosis(events);
+}
+
+TEST(Reset, TheCallerTellsWhy) {
+  constexpr std::uint32_t established = 1;
+  constexpr std::uint32_t fin_wait2 = 5;
+  struct {
+    std::vector<std::string> callers;
+    std::uint32_t state;
+    CauseKind kind;
+    std::string says;
+    Confidence confidence;
+  } const cases[] = {
+      {{"__tcp_close", "tcp_close"},
+       established,
+       CauseKind::application_close,
+       "the server's application closed the socket with unread data in it",
+       Confidence::exact},
+      {{"__tcp_close", "tcp_close"},
+       fin_wait2,
+       CauseKind::application_close,
+       "the server's application closed the socket with unread data in it, or aborted the connection",
+       Confidence::partial},
+      {{"tcp_disconnect", "__tcp_close", "tcp_close"},
+       established,
+       CauseKind::application_abort,
+       "the server's application aborted the connection: it closed the socket with SO_LINGER 0",
+       Confidence::exact},
+      {{"tcp_disconnect", "inet_child_forget", "inet_csk_listen_stop"},
+       established,
+       CauseKind::application_abort,
+       "the server's application closed its listening socket before it accepted the connection",
+       Confidence::exact},
+      {{"tcp_keepalive_timer", "call_timer_fn"},
+       established,
+       CauseKind::no_reply,
+       "the server's TCP gave the connection up: its keepalive probes were not answered",
+       Confidence::exact},
+      {{"tcp_abort", "tcp_diag_destroy"},
+       established,
+       CauseKind::stack_reset,
+       "the server's socket was destroyed from outside the application (ss -K)",
+       Confidence::exact},
+  };
+  for (const auto& one : cases) {
+    const Connection c = reset_by(one.callers, one.state);
+    EXPECT_EQ(c.outcome, ConnectionOutcome::reset);
+    EXPECT_EQ(c.cause.kind, one.kind) << one.callers.front();
+    EXPECT_EQ(c.cause.summary, one.says);
+    EXPECT_EQ(c.confidence, one.confidence) << one.callers.front();
+  }
+}
+
+// The server's data are dropped here, later the client's socket gives up.
+Events falls_silent(bool by_rule) {
+  const Skb data = tcp(server, client, tcp_ack, server_isn + 1, isn + 1).made_locally().to("eth0");
+  Events events = handshake();
+  append(events, {by_rule ? walk(data, 1000, Hook::output, {rule("OUTPUT", 2, Verdict::drop)})
+                          : accepted(data, 1000, Hook::output),
+                  socket(client, server, 900'000, state(1, 7, 110))});
+  return events;
+}
+
+TEST(Silence, TheClientsTcpGaveUp) {
+  const Connection c = last_diagnosis(falls_silent(false));
+  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+  EXPECT_EQ(c.cause.kind, CauseKind::no_reply);
+  EXPECT_EQ(c.error, std::nullopt);
+}
+
+TEST(Silence, ARuleThatDropsIsWhy) {
+  const Connection c = last_diagnosis(falls_silent(true));
+  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_drop);
+}
+
+TEST(Reset, ByASocketOfAnotherNamespace) {
+  Events events = handshake();
+  SocketObservation reset = socket_event(SocketObservation::What::active_reset, 1);
+  reset.callers = {"tcp_keepalive_timer", "call_timer_fn"};
+  append(events,
+         {socket(client, server, 900, reset, client_ns),
+          accepted(tcp(client, server, tcp_rst | tcp_ack, isn + 1).from("eth0"), 901, Hook::forward)});
+  const Connection c = last_diagnosis(events);
+  EXPECT_EQ(c.cause.kind, CauseKind::no_reply);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+}
+
 TEST(Reset, WithoutAReasonTheKernelsBefore610LeaveItOpen) {
   Events events = handshake();
   append(events, {socket(server, client, 900, socket_event(SocketObservation::What::active_reset, 7))});
@@ -226,6 +356,25 @@ TEST(Reset, ByTheRemoteEnd) {
   const Connection c = last_diagnosis(events);
   EXPECT_EQ(c.cause.kind, CauseKind::remote_reset);
   EXPECT_EQ(c.outcome, ConnectionOutcome::reset);
+}
+
+// Nothing here answered; but its other half, behind the translation, was another connection's.
+TEST(Remote, NobodyIsBlamedForSureForWhatWasTranslated) {
+  const auto refused = [](Step translated) {
+    return diagnosed(
+        {walk(syn(), 0, Hook::prerouting, {std::move(translated)}),
+         accepted(tcp(server, client, tcp_rst | tcp_ack, 0, isn + 1).from("eth1"), 900, Hook::forward)});
+  };
+  Step dnat = rule("PREROUTING", 1, Verdict::accept, "-j DNAT --to-destination 10.2.0.2:8080");
+  dnat.target = "DNAT";
+  const Connection c = refused(dnat);
+  EXPECT_EQ(c.cause.kind, CauseKind::remote_refused);
+  EXPECT_EQ(c.confidence, Confidence::partial);
+  EXPECT_EQ(refused(nft_rule("pre", 1, 7, Verdict::accept, "tcp dport 80 redirect to :8080")).confidence,
+            Confidence::partial);
+  EXPECT_EQ(refused(nft_rule("pre", 1, 7, Verdict::accept, "tcp dport 80 accept comment \"no dnat here\""))
+                .confidence,
+            Confidence::exact);
 }
 
 TEST(Reset, ByTheStack) {
@@ -260,14 +409,21 @@ TEST(PacketOutcomes, TheSocketThatTakesAResetFreesIt) {
 }
 
 TEST(Errors, AsTheKernelConvertsThem) {
-  EXPECT_EQ(error_of_reject("icmp-net-prohibited").name, "ENETUNREACH");
-  EXPECT_EQ(error_of_reject("icmp-proto-unreachable").name, "ENOPROTOOPT");
-  EXPECT_EQ(error_of_reject("icmp6-addr-unreachable").name, "EHOSTUNREACH");
-  EXPECT_EQ(error_of_reject("icmp6-policy-fail").name, "EACCES");
-  EXPECT_FALSE(error_of_reject("icmp-code-99").name);
-  EXPECT_FALSE(error_of_icmp(false, 3, 4));   // path MTU
-  EXPECT_FALSE(error_of_icmp(false, 11, 0));  // time exceeded
-  EXPECT_EQ(error_of_icmp(true, 1, 4)->outcome, ConnectionOutcome::refused);
+  EXPECT_EQ(error_of_reject("icmp-net-prohibited", true).name, "ENETUNREACH");
+  EXPECT_EQ(error_of_reject("icmp-proto-unreachable", true).name, "ENOPROTOOPT");
+  EXPECT_EQ(error_of_reject("icmp6-addr-unreachable", true).name, "EHOSTUNREACH");
+  EXPECT_EQ(error_of_reject("icmp6-policy-fail", true).name, "EACCES");
+  EXPECT_FALSE(error_of_reject("icmp-code-99", true).name);
+  // a UDP socket hears of what won't pass by itself
+  EXPECT_EQ(error_of_reject("icmp-port-unreachable", false).name, "ECONNREFUSED");
+  EXPECT_EQ(error_of_reject("icmp-host-prohibited", false).name, "EHOSTUNREACH");
+  for (const char* passing : {"icmp-host-unreachable", "icmp-net-unreachable", "icmp6-no-route"}) {
+    EXPECT_FALSE(error_of_reject(passing, false).name);
+    EXPECT_EQ(error_of_reject(passing, false).outcome, ConnectionOutcome::timed_out);
+  }
+  EXPECT_FALSE(error_of_icmp(false, 3, 4, true));   // path MTU
+  EXPECT_FALSE(error_of_icmp(false, 11, 0, true));  // time exceeded
+  EXPECT_EQ(error_of_icmp(true, 1, 4, true)->outcome, ConnectionOutcome::refused);
 }
 
 TEST(Wording, TheObjectIsOnlyWhatTheTextSays) {

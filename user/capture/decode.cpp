@@ -31,12 +31,14 @@ std::size_t minimum_size(const pt_event& event) {
     case PT_EVENT_STACK_RESET:
       return sizeof(pt_stack_reset);
     case PT_EVENT_LISTENER_SYN:
+    case PT_EVENT_LISTENER_ACK:
       return sizeof(pt_listener_syn);
     case PT_EVENT_DROP:
       return sizeof(pt_drop);
     case PT_EVENT_TRACE_LOG:
       return sizeof(pt_trace_log);
     case PT_EVENT_ACTIVE_RESET:
+      return sizeof(pt_active_reset);
     case PT_EVENT_RECEIVED_RESET:
     case PT_EVENT_TCP_STATE:
     case PT_EVENT_RETRANSMIT:
@@ -143,6 +145,21 @@ std::string bound_to(const pt_listener_syn& syn) {
                                 : fmt::format("{}:{}", address, syn.port);
 }
 
+// A return address may be that of the function that follows the calling one: the call is the byte before.
+// Before tcp_send_active_reset() come the frames of the program itself and its trampoline.
+std::vector<std::string> callers_of(const pt_active_reset& reset, const Names& names) {
+  std::vector<std::string> callers;
+  bool inside = false;
+  for (const std::uint64_t address : reset.callers) {
+    if (address == 0) break;
+    if (inside)
+      callers.push_back(names.symbol(address - 1).value_or("?"));
+    else
+      inside = names.symbol(address) == "tcp_send_active_reset";
+  }
+  return callers;
+}
+
 SocketObservation::What socket_event(std::uint8_t kind) {
   switch (kind) {
     case PT_EVENT_ACTIVE_RESET:
@@ -223,19 +240,22 @@ std::optional<Observation> Decoder::decode(const pt_event& event) const {
     case PT_EVENT_TCP_STATE:
     case PT_EVENT_RETRANSMIT: {
       const auto& sock = as<pt_sock_event>(event);
-      o.detail =
-          SocketObservation{socket_event(event.kind),
-                            sock.sock,
-                            sock.old_state,
-                            sock.new_state,
-                            sock.sk_err,
-                            sock.reason == no_reason ? std::nullopt : names_.reset_reason(sock.reason)};
+      SocketObservation what{socket_event(event.kind),
+                             sock.sock,
+                             sock.old_state,
+                             sock.new_state,
+                             sock.sk_err,
+                             sock.reason == no_reason ? std::nullopt : names_.reset_reason(sock.reason),
+                             {}};
+      if (event.kind == PT_EVENT_ACTIVE_RESET) what.callers = callers_of(as<pt_active_reset>(event), names_);
+      o.detail = std::move(what);
       return o;
     }
-    case PT_EVENT_LISTENER_SYN: {
+    case PT_EVENT_LISTENER_SYN:
+    case PT_EVENT_LISTENER_ACK: {
       const auto& syn = as<pt_listener_syn>(event);
-      o.detail =
-          ListenerSynObservation{syn.ack_backlog, syn.max_ack_backlog, syn.dropped != 0, bound_to(syn)};
+      o.detail = ListenerSynObservation{syn.ack_backlog, syn.max_ack_backlog, syn.dropped != 0, bound_to(syn),
+                                        event.kind == PT_EVENT_LISTENER_ACK};
       return o;
     }
     case PT_EVENT_DROP: {

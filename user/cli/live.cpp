@@ -226,8 +226,9 @@ void LiveTrace::on_event(const pt_event& event) {
     witness_.add(reinterpret_cast<const pt_trace_log&>(event));
     return;
   }
-  if (event.kind == PT_EVENT_STACK_RESET && reinterpret_cast<const pt_stack_reset&>(event).sock == 0)
-    listeners_.prepare("tcp", event.flow.dport);
+  const bool unmatched =
+      event.kind == PT_EVENT_STACK_RESET && reinterpret_cast<const pt_stack_reset&>(event).sock == 0;
+  if (unmatched || event.kind == PT_EVENT_LISTENER_ACK) listeners_.prepare("tcp", event.flow.dport);
   if (event.kind == PT_EVENT_TCP_STATE &&
       reinterpret_cast<const pt_sock_event&>(event).new_state == TCP_LISTEN) {
     if (const auto o = decoder_->decode(event))

@@ -47,6 +47,8 @@ std::optional<Candidate> dropped_by_unknown_hook(const Story& story);
 std::optional<Candidate> nothing_listens(const Story& story);
 std::optional<Candidate> datagram_port_closed(const Story& story);
 std::optional<Candidate> listen_queue_overflowed(const Story& story);
+// causes_accept.cpp
+std::optional<Candidate> turned_away_at_accept(const Story& story);
 // causes_stack.cpp
 std::optional<Candidate> lost_in_stack(const Story& story);
 std::optional<Candidate> unreachable_by_this_host(const Story& story);
@@ -57,10 +59,12 @@ std::optional<Candidate> nothing_came_back(const Story& story);
 // causes_open.cpp
 std::optional<Candidate> was_established(const Story& story);
 std::optional<Candidate> was_answered(const Story& story);
-std::optional<Candidate> application_reset(const Story& story);
-std::optional<Candidate> reset_by_stack(const Story& story);
-std::optional<Candidate> reset_by_remote(const Story& story);
 // Always proposes something.
 std::optional<Candidate> undecided(const Story& story);
+// causes_reset.cpp
+std::optional<Candidate> application_reset(const Story& story);
+std::optional<Candidate> gave_up(const Story& story);
+std::optional<Candidate> reset_by_stack(const Story& story);
+std::optional<Candidate> reset_by_remote(const Story& story);
 
 }  // namespace pathtrace

@@ -40,9 +40,7 @@ std::array<const Packet*, 3> suspects(const Story& story) {
 }
 
 std::string what_is_dropped(const Story& story, const Packet& packet, const Step& step) {
-  if (!story.is_connecting())
-    return std::string(packet.direction == Direction::original ? "the client's " : "the server's ") +
-           packet_name(packet) + " in mid-connection";
+  if (!story.is_connecting()) return later_packet(packet);
   if (packet.direction == Direction::original) return step.kind == StepKind::policy ? "it" : object_of(step);
   if (is_icmp_error(story, packet)) return "the ICMP error that answered it";
   return is_reset(packet) ? "the RST that answered it" : "the server's " + packet_name(packet);

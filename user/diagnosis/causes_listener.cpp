@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "diagnosis/causes.h"
+#include "diagnosis/listeners.h"
 #include "diagnosis/wording.h"
 
 namespace pathtrace {
@@ -36,7 +37,8 @@ std::optional<Elsewhere> listener_elsewhere(const std::vector<Listener>& listene
   };
   for (const Listener& listener : listeners) {
     const bool here = listener.netns.inode == syn.netns.inode;
-    if (here && serves(listener, address)) continue;  // it began to listen after the answer
+    const bool by_device = listener.device && syn.iif && listener.device != syn.iif;
+    if (here && serves(listener, address) && !by_device) continue;  // it began to listen after the answer
     const CauseKind kind = !here ? CauseKind::listener_other_netns
                                  : (is_other_family(listener, address) ? CauseKind::listener_other_family
                                                                        : CauseKind::listener_other_address);
@@ -58,6 +60,8 @@ void add_listener_elsewhere(Candidate& candidate, const Story& story, const Pack
     cause.summary += " in " + name_of(found->listener.netns) + ", not in " + name_of(syn.netns);
   } else if (found->kind == CauseKind::listener_other_family) {
     cause.summary += is_ipv6(found->listener.address) ? ": IPv6 only" : ": IPv4 only";
+  } else if (serves(found->listener, server.address)) {
+    cause.summary += ", not for what comes in through " + syn.iif.value_or("another");
   } else {
     cause.summary += ", not on " + server.address;
   }
@@ -122,6 +126,7 @@ std::optional<Candidate> listen_queue_overflowed(const Story& story) {
   const auto& listeners = story.trace().listeners;
   if (!story.is_connecting() || listeners.empty() || !listeners.back().what.dropped) return std::nullopt;
   const ListenerFact& fact = listeners.back();
+  if (fact.what.is_ack) return std::nullopt;
   const Packet* syn = story.packet(fact.packet);
   if (syn == nullptr) return std::nullopt;
   const std::string queue = std::to_string(fact.what.backlog) + "/" + std::to_string(fact.what.max_backlog);
@@ -139,16 +144,7 @@ std::optional<Candidate> listen_queue_overflowed(const Story& story) {
            : "the listener dropped the SYN; its accept queue is not full (" + queue + ")";
   candidate.cause.evidence.push_back("tcp_conn_request dropped the SYN with accept queue " + queue);
   if (!full) candidate.missing.emplace_back("why the listener dropped the SYN");
-  if (!story.listeners()) return candidate;
-  const std::string& address = story.trace().connection.server.address;
-  for (const Listener& listener : *story.listeners()) {
-    if (listener.netns.inode != fact.netns.inode || !serves(listener, address)) continue;
-    candidate.cause.listener = listener;
-    candidate.cause.listener->backlog = fact.what.backlog;
-    candidate.cause.listener->max_backlog = fact.what.max_backlog;
-    candidate.cause.summary += ". " + listens_text(listener);
-    break;
-  }
+  add_full_listener(candidate, story, fact);
   return candidate;
 }
 

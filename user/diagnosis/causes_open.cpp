@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // The connection was made; and how it ended.
 #include <algorithm>
-#include <array>
-#include <ranges>
-#include <string_view>
 
 #include "diagnosis/causes.h"
 #include "diagnosis/outcomes.h"
@@ -39,28 +36,6 @@ std::optional<Netns> servers_namespace(const Story& story) {
   return std::nullopt;
 }
 
-const SocketFact* last_fact(const Story& story, SocketObservation::What what) {
-  const auto& facts = story.trace().sockets;
-  const auto found =
-      std::find_if(facts.rbegin(), facts.rend(), [what](const SocketFact& f) { return f.what.what == what; });
-  return found == facts.rend() ? nullptr : &*found;
-}
-
-std::string whose(const SocketFact& fact) { return fact.at_client ? "the client's" : "the server's"; }
-
-struct ResetReason {
-  std::string_view name;  // enum sk_rst_reason, 6.10+
-  CauseKind kind;
-  std::string_view says;
-};
-
-constexpr auto reset_reasons = std::to_array<ResetReason>({
-    {"TCP_ABORT_ON_CLOSE", CauseKind::application_close, "closed the socket with unread data in it"},
-    {"TCP_STATE", CauseKind::application_abort, "aborted the connection (SO_LINGER 0, or disconnected)"},
-    {"TCP_ABORT_ON_LINGER", CauseKind::application_abort, "closed the socket with TCP_LINGER2 below 0"},
-    {"TCP_DISCONNECT_WITH_DATA", CauseKind::application_abort, "disconnected with data not sent yet"},
-});
-
 // There was no time for it yet or, if there was, `what` is unknown.
 void add_not_yet(Candidate& candidate, const Story& story, const std::string& what) {
   const ConnectionTrace& trace = story.trace();
@@ -72,14 +47,6 @@ void add_not_yet(Candidate& candidate, const Story& story, const std::string& wh
   const Packet* opening = story.last_opening();
   candidate.missing.push_back("the trace ended " + duration_text(trace.as_of_ns - trace.opened_ns) +
                               " after the " + (opening == nullptr ? "SYN" : packet_name(*opening)));
-}
-
-Candidate reset_candidate(Rank rank, CauseKind kind) {
-  Candidate candidate;
-  candidate.rank = rank;
-  candidate.outcome = ConnectionOutcome::reset;
-  candidate.cause.kind = kind;
-  return candidate;
 }
 
 }  // namespace
@@ -111,82 +78,6 @@ std::optional<Candidate> was_answered(const Story& story) {
   candidate.outcome = ConnectionOutcome::established;
   candidate.cause.kind = CauseKind::established;
   candidate.cause.summary = "answered";
-  return candidate;
-}
-
-std::optional<Candidate> application_reset(const Story& story) {
-  const SocketFact* fact = last_fact(story, SocketObservation::What::active_reset);
-  if (fact == nullptr || story.is_connecting()) return std::nullopt;
-  Candidate candidate = reset_candidate(Rank::local_answer, CauseKind::application_close);
-  candidate.netns = fact->netns;
-  Cause& cause = candidate.cause;
-  cause.reason = fact->what.reason;
-  cause.evidence.push_back(whose(*fact) + " socket sent a RST of its own accord (tcp_send_active_reset)");
-  const auto* known = std::find_if(reset_reasons.begin(), reset_reasons.end(),
-                                   [&](const ResetReason& r) { return fact->what.reason == r.name; });
-  if (known != reset_reasons.end()) {
-    cause.kind = known->kind;
-    cause.summary = whose(*fact) + " application " + std::string(known->says);
-  } else if (fact->what.reason) {
-    cause.kind = CauseKind::stack_reset;
-    cause.summary = whose(*fact) + " TCP gave the connection up: " + *fact->what.reason;
-  } else {
-    cause.summary =
-        whose(*fact) + " application closed the socket with unread data in it, or aborted (SO_LINGER 0)";
-    candidate.missing.emplace_back("the kernel's reason for the RST (6.10 and later give it)");
-  }
-  return candidate;
-}
-
-std::optional<Candidate> reset_by_stack(const Story& story) {
-  const auto& answers = story.trace().answers;
-  for (const Answer& answer : std::views::reverse(answers)) {
-    const auto* reset = std::get_if<StackResetObservation>(&answer.what);
-    const Packet* packet = story.packet(answer.packet);
-    if (reset == nullptr || packet == nullptr || (is_syn(*packet) && !reset->has_socket)) continue;
-    if (is_syn(*packet) && !story.is_connecting()) continue;
-    if (story.stop_of_answer(answer)) return std::nullopt;
-    const bool refused = is_syn(*packet) && story.is_connecting();
-    Candidate candidate = reset_candidate(Rank::local_answer, CauseKind::stack_reset);
-    if (refused) {
-      candidate.outcome = ConnectionOutcome::refused;
-      candidate.error = "ECONNREFUSED";
-    }
-    candidate.netns = packet->netns;
-    candidate.rests_on = {packet};
-    candidate.cause.reason = reset->reason;
-    const std::string who =
-        packet->direction == Direction::original ? "the server's TCP" : "the client's TCP";
-    candidate.cause.summary = who + " answered the " + packet_name(*packet) + " with a RST" +
-                              (reset->has_socket ? "" : ": no socket knows the connection") +
-                              story.in_namespace(packet->netns);
-    candidate.cause.evidence.push_back("TCP answered the " + packet_name(*packet) +
-                                       " with a RST; socket state " + std::to_string(reset->state));
-    return candidate;
-  }
-  return std::nullopt;
-}
-
-std::optional<Candidate> reset_by_remote(const Story& story) {
-  if (story.is_connecting() || !story.trace().answers.empty()) return std::nullopt;
-  const Packet* reset = story.last([](const Packet& p) { return is_reset(p); });
-  const bool seen = reset != nullptr && reset->origin == Origin::wire && reset->iif && reset->iif != "lo" &&
-                    !stop_of(*reset);
-  const SocketFact* received = last_fact(story, SocketObservation::What::received_reset);
-  if (!seen && (reset != nullptr || received == nullptr)) return std::nullopt;
-  Candidate candidate = reset_candidate(Rank::remote_answer, CauseKind::remote_reset);
-  if (seen) {
-    candidate.netns = reset->netns;
-    candidate.rests_on = {reset};
-    candidate.cause.summary = "a RST from outside this host, as from " + endpoint_text(reset->source);
-    candidate.cause.evidence.push_back("the RST came in through " + *reset->iif +
-                                       story.in_namespace(reset->netns));
-  } else {
-    candidate.netns = received->netns;
-    candidate.cause.summary = whose(*received) + " socket accepted a RST";
-    candidate.cause.evidence.push_back(whose(*received) + " socket accepted a RST (tcp_reset)");
-    candidate.missing.emplace_back("the RST's own way through this host");
-  }
   return candidate;
 }
 

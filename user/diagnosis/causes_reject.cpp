@@ -38,13 +38,15 @@ void set_outcome(Candidate& candidate, const Story& story, const Packet& packet,
     if (story.is_tcp()) candidate.error = "ETIMEDOUT";
     return;
   }
-  const ClientError error = error_of_reject(with);
+  const ClientError error = error_of_reject(with, story.is_tcp());
   candidate.outcome = error.outcome;
   candidate.error = error.name;
-  if (!error.name) candidate.missing.emplace_back("the client's error for a reject with " + with);
+  if (!error.name && error.outcome != ConnectionOutcome::timed_out)
+    candidate.missing.emplace_back("the client's error for a reject with " + with);
 }
 
-std::string what_is_rejected(const Packet& packet, const Step& step) {
+std::string what_is_rejected(const Story& story, const Packet& packet, const Step& step) {
+  if (!story.is_connecting()) return later_packet(packet);
   if (!concerns_client(packet)) return "the server's " + packet_name(packet);
   return step.kind == StepKind::policy ? "it" : object_of(step);
 }
@@ -61,7 +63,8 @@ void blame(Candidate& candidate, const Story& story, const Packet& packet, const
   if (stop && !stop->step->missing) {
     candidate.cause.rule = *stop->step;
     inside = short_rule(*stop->step);
-    candidate.cause.summary = long_rule(*stop->step) + " rejects " + what_is_rejected(packet, *stop->step);
+    candidate.cause.summary =
+        long_rule(*stop->step) + " rejects " + what_is_rejected(story, packet, *stop->step);
   } else {
     candidate.missing.push_back(unnamed(stop));
     const std::string table = stop ? " of " + table_of(*stop->step) : "";

@@ -68,7 +68,7 @@ std::optional<Candidate> remote_icmp_error(const Story& story) {
   for (const IcmpErrorFact& fact : std::views::reverse(errors)) {
     const Packet* packet = story.packet(fact.packet);
     if (packet == nullptr || !came_from_outside(*packet) || stop_of(*packet)) continue;
-    const auto error = error_of_icmp(fact.ipv6, fact.type, fact.code);
+    const auto error = error_of_icmp(fact.ipv6, fact.type, fact.code, story.is_tcp());
     if (!error) continue;
     Candidate candidate = remote(story, nullptr);
     candidate.outcome = error->outcome;

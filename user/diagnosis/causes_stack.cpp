@@ -98,8 +98,8 @@ std::optional<Candidate> unreachable_by_this_host(const Story& story) {
     const Packet* packet = story.packet(fact.packet);
     if (packet == nullptr || !is_local_error(*packet) || packet->origin == Origin::reject || stop_of(*packet))
       continue;
-    const auto error = error_of_icmp(fact.ipv6, fact.type, fact.code);
-    if (!error || error->outcome != ConnectionOutcome::unreachable) continue;
+    const auto error = error_of_icmp(fact.ipv6, fact.type, fact.code, story.is_tcp());
+    if (!error || error->outcome == ConnectionOutcome::refused) continue;
     Candidate candidate;
     candidate.rank = Rank::local_answer;
     candidate.outcome = error->outcome;

@@ -24,12 +24,14 @@ constexpr std::array cause_functions = std::to_array<CauseFunction>({
     nothing_listens,
     datagram_port_closed,
     listen_queue_overflowed,
+    turned_away_at_accept,
     lost_in_stack,
     unreachable_by_this_host,
     remote_end_refused,
     remote_icmp_error,
     nothing_came_back,
     application_reset,
+    gave_up,
     reset_by_stack,
     reset_by_remote,
     was_established,
@@ -121,7 +123,11 @@ void diagnose(ConnectionTrace& trace, const Facts& facts) {
                                  duration_text(trace.as_of_ns - connection.started_ns) +
                                  " after it began, for want of room");
   add_losses(connection.missing, story.trace(), facts.losses);
-  if (is_by_elimination(best.cause.kind)) add_unwatched(connection.missing, story.trace(), facts);
+  if (is_by_elimination(best.cause.kind)) {
+    add_unwatched(connection.missing, story.trace(), facts);
+    if (story.is_translated())
+      connection.missing.emplace_back("what became of it behind the rule that translated its addresses");
+  }
   connection.confidence = connection.missing.empty() ? Confidence::exact : Confidence::partial;
   if (best.netns) connection.netns = *best.netns;
   connection.cause = std::move(best.cause);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // The kernel's own tables: icmp_err_convert[] (net/ipv4/icmp.c) and icmpv6_err_convert()
-// (net/ipv6/icmp.c). A TCP socket in SYN_SENT fails with these at once.
+// (net/ipv6/icmp.c). A TCP socket in SYN_SENT fails with these at once;
+// a UDP socket with those that are fatal.
 #include "diagnosis/errors.h"
 
 #include <array>
@@ -21,14 +22,15 @@ struct Named {
   std::string_view word;
   Outcome outcome;
   std::string_view error;
+  bool fatal = true;  // as those tables have it
 };
 
 constexpr std::array<Named, 14> errors_of_rejects{{
     {"tcp-reset", Outcome::refused, "ECONNREFUSED"},
     {"icmp-port-unreachable", Outcome::refused, "ECONNREFUSED"},
-    {"icmp-net-unreachable", Outcome::unreachable, "ENETUNREACH"},
+    {"icmp-net-unreachable", Outcome::unreachable, "ENETUNREACH", false},
     {"icmp-net-prohibited", Outcome::unreachable, "ENETUNREACH"},
-    {"icmp-host-unreachable", Outcome::unreachable, "EHOSTUNREACH"},
+    {"icmp-host-unreachable", Outcome::unreachable, "EHOSTUNREACH", false},
     {"icmp-host-prohibited", Outcome::unreachable, "EHOSTUNREACH"},
     {"icmp-admin-prohibited", Outcome::unreachable, "EHOSTUNREACH"},
     {"icmp-proto-unreachable", Outcome::unreachable, "ENOPROTOOPT"},
@@ -36,8 +38,8 @@ constexpr std::array<Named, 14> errors_of_rejects{{
     {"icmp6-adm-prohibited", Outcome::unreachable, "EACCES"},
     {"icmp6-policy-fail", Outcome::unreachable, "EACCES"},
     {"icmp6-reject-route", Outcome::unreachable, "EACCES"},
-    {"icmp6-no-route", Outcome::unreachable, "ENETUNREACH"},
-    {"icmp6-addr-unreachable", Outcome::unreachable, "EHOSTUNREACH"},
+    {"icmp6-no-route", Outcome::unreachable, "ENETUNREACH", false},
+    {"icmp6-addr-unreachable", Outcome::unreachable, "EHOSTUNREACH", false},
 }};
 
 struct Numbered {
@@ -60,16 +62,19 @@ constexpr std::array<Numbered, 9> errors_of_sockets{{
 
 }  // namespace
 
-ClientError error_of_reject(std::string_view with) {
-  for (const Named& known : errors_of_rejects)
-    if (known.word == with) return {known.outcome, std::string(known.error)};
+ClientError error_of_reject(std::string_view with, bool tcp) {
+  for (const Named& known : errors_of_rejects) {
+    if (known.word != with) continue;
+    if (!tcp && !known.fatal) return {Outcome::timed_out, std::nullopt};
+    return {known.outcome, std::string(known.error)};
+  }
   return {Outcome::unreachable, std::nullopt};
 }
 
-std::optional<ClientError> error_of_icmp(bool ipv6, std::uint8_t type, std::uint8_t code) {
+std::optional<ClientError> error_of_icmp(bool ipv6, std::uint8_t type, std::uint8_t code, bool tcp) {
   if (type != (ipv6 ? icmpv6_dest_unreach : icmp_dest_unreach)) return std::nullopt;
   if (!ipv6 && code == 4) return std::nullopt;  // fragmentation needed: path MTU discovery
-  return error_of_reject(reject_word(ipv6, code));
+  return error_of_reject(reject_word(ipv6, code), tcp);
 }
 
 std::optional<ClientError> error_of_number(std::uint32_t number) {

@@ -54,4 +54,17 @@ void add_unreached_listener(Candidate& candidate, const Story& story, const Pack
       " and never saw the " + packet_name(packet);
 }
 
+void add_full_listener(Candidate& candidate, const Story& story, const ListenerFact& fact) {
+  if (!story.listeners()) return;
+  const std::string& address = story.trace().connection.server.address;
+  for (const Listener& listener : *story.listeners()) {
+    if (listener.netns.inode != fact.netns.inode || !serves(listener, address)) continue;
+    candidate.cause.listener = listener;
+    candidate.cause.listener->backlog = fact.what.backlog;
+    candidate.cause.listener->max_backlog = fact.what.max_backlog;
+    candidate.cause.summary += ". " + listens_text(listener);
+    return;
+  }
+}
+
 }  // namespace pathtrace

@@ -2,7 +2,10 @@
 #include "diagnosis/story.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
+#include <sstream>
+#include <string_view>
 
 namespace pathtrace {
 
@@ -13,6 +16,19 @@ bool is_ipv6(const std::string& address) { return address.find(':') != std::stri
 bool has_flags(const Packet& packet, char set, std::optional<char> clear) {
   return packet.flags && packet.flags->find(set) != std::string::npos &&
          (!clear || packet.flags->find(*clear) == std::string::npos);
+}
+
+// iptables names the target; nftables has it in the rule's text.
+bool translates(const Step& step) {
+  if (step.kind != StepKind::rule) return false;
+  constexpr std::array<std::string_view, 5> targets{"DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"};
+  if (step.target && std::find(targets.begin(), targets.end(), *step.target) != targets.end()) return true;
+  if (step.backend != Backend::nftables || !step.text) return false;
+  constexpr std::array<std::string_view, 4> statements{"dnat", "snat", "masquerade", "redirect"};
+  std::istringstream words(*step.text);
+  for (std::string word; words >> word && word != "comment";)
+    if (std::find(statements.begin(), statements.end(), word) != statements.end()) return true;
+  return false;
 }
 
 }  // namespace
@@ -49,6 +65,12 @@ const Packet* Story::last_opening() const {
 std::optional<Stop> Story::stop_of_answer(const Answer& answer) const {
   const Packet* own = answer.answer_packet ? packet(*answer.answer_packet) : nullptr;
   return own == nullptr ? std::nullopt : stop_of(*own);
+}
+
+bool Story::is_translated() const {
+  return std::any_of(trace_.packets.begin(), trace_.packets.end(), [](const Packet& packet) {
+    return std::any_of(packet.steps.begin(), packet.steps.end(), translates);
+  });
 }
 
 const std::optional<std::vector<Listener>>& Story::listeners() const {
@@ -105,7 +127,7 @@ std::optional<Stop> stop_of_reject(const Packet& packet) {
 bool serves(const Listener& listener, const std::string& address) {
   if (listener.address == address) return true;
   if (is_ipv6(address)) return listener.address == "::";
-  return listener.address == "0.0.0.0" || (listener.address == "::" && !listener.v6only) ||
+  return listener.address == "0.0.0.0" || (listener.address == "::" && !listener.v6only.value_or(false)) ||
          listener.address == "::ffff:" + address;
 }
 

@@ -34,6 +34,9 @@ class Story {
   [[nodiscard]] const Packet* last(const std::function<bool(const Packet&)>& wanted) const;
   // The last sighting of what opens the connection: the SYN; UDP and ICMP: the client's last packet.
   [[nodiscard]] const Packet* last_opening() const;
+  // A rule that it matched changes its addresses: from there on its packets are another connection's, which
+  // this one is not joined with.
+  [[nodiscard]] bool is_translated() const;
   // The rule of an answer's own way out that kept it from leaving.
   [[nodiscard]] std::optional<Stop> stop_of_answer(const Answer& answer) const;
 

@@ -81,6 +81,11 @@ std::string packet_name(const Packet& packet) {
   return "packet";
 }
 
+std::string later_packet(const Packet& packet) {
+  return (packet.direction == Direction::original ? "the client's " : "the server's ") + packet_name(packet) +
+         " in mid-connection";
+}
+
 std::string address_port(const std::string& address, std::uint16_t port) {
   const bool ipv6 = address.find(':') != std::string::npos;
   return (ipv6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
@@ -97,7 +102,8 @@ std::string owner_text(const Listener& listener) {
 }
 
 std::string listens_text(const Listener& listener) {
-  return owner_text(listener) + " listens on " + address_port(listener.address, listener.port);
+  return owner_text(listener) + " listens on " + address_port(listener.address, listener.port) +
+         (listener.device ? " of device " + *listener.device : "");
 }
 
 std::string duration_text(std::int64_t ns) {

@@ -20,6 +20,8 @@ std::string table_of(const Step& step);
 std::string object_of(const Step& step);
 // "SYN", "SYN-ACK", "RST", "FIN", "packet"
 std::string packet_name(const Packet& packet);
+// Of a connection that was made: "the client's packet in mid-connection"
+std::string later_packet(const Packet& packet);
 // "10.0.0.1:80", "[fd00::1]:80"
 std::string endpoint_text(const Endpoint& endpoint);
 std::string address_port(const std::string& address, std::uint16_t port);

@@ -14,6 +14,13 @@ namespace {
 
 constexpr std::string_view tracepoint_prefix = "btf_trace_";
 
+std::string last_parameter(const btf* types, const btf_type* proto) {
+  const unsigned count = btf_vlen(proto);
+  if (count == 0) return "";
+  const char* name = btf__name_by_offset(types, btf_params(proto)[count - 1].name_off);
+  return name == nullptr ? "" : name;
+}
+
 }  // namespace
 
 Result<KernelBtf> KernelBtf::load() {
@@ -84,7 +91,8 @@ std::optional<KernelFunction> KernelBtf::function(const std::string& name, const
     if (found == index->functions.end()) continue;
     const btf_type* type = btf__type_by_id(index->types, found->second);
     const btf_type* proto = btf__type_by_id(index->types, type->type);
-    return KernelFunction{where, static_cast<int>(btf_vlen(proto)), found->second};
+    return KernelFunction{where, static_cast<int>(btf_vlen(proto)), found->second,
+                          last_parameter(index->types, proto)};
   }
   return std::nullopt;
 }

@@ -20,7 +20,8 @@ namespace pathtrace {
 struct KernelFunction {
   std::string module;  // "" = vmlinux
   int parameters = 0;
-  std::uint32_t id = 0;  // of the BTF type, as BPF_PROG_LOAD's attach_btf_id wants it
+  std::uint32_t id = 0;        // of the BTF type, as BPF_PROG_LOAD's attach_btf_id wants it
+  std::string last_parameter;  // its name, "" if it has none
 };
 
 struct KernelTracepoint {

@@ -12,6 +12,7 @@ namespace pathtrace {
 struct ProbeVariant {
   int parameters;  // of the function in this kernel's BTF; any_parameters = whatever it has
   std::vector<std::string_view> programs;
+  std::string_view last_parameter = {};  // its name, where the number alone doesn't tell
 };
 
 inline constexpr int any_parameters = -1;

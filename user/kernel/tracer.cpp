@@ -203,10 +203,12 @@ std::vector<Choice> Tracer::State::choose() {
     const Probe& probe = *row.probe;
     if (row.attached || row.failed) continue;
     std::optional<int> parameters;
+    std::string last_parameter;
     if (probe.tracepoint) {
       if (auto tracepoint = btf->tracepoint(std::string(probe.function))) parameters = tracepoint->arguments;
     } else if (auto function = btf->function(std::string(probe.function), std::string(probe.module))) {
       parameters = function->parameters;
+      last_parameter = function->last_parameter;
     }
     if (!parameters) {
       row.why = probe.module.empty() ? fmt::format("this kernel has no {}", probe.function)
@@ -214,9 +216,11 @@ std::vector<Choice> Tracer::State::choose() {
       row.tries = tries_of_new_module;
       continue;
     }
-    const auto variant = std::find_if(
-        probe.variants.begin(), probe.variants.end(),
-        [&](const ProbeVariant& v) { return v.parameters == any_parameters || v.parameters == *parameters; });
+    const auto variant =
+        std::find_if(probe.variants.begin(), probe.variants.end(), [&](const ProbeVariant& v) {
+          return (v.parameters == any_parameters || v.parameters == *parameters) &&
+                 (v.last_parameter.empty() || v.last_parameter == last_parameter);
+        });
     if (variant == probe.variants.end()) {
       row.why = fmt::format("{} has {} parameters on this kernel, which no program fits", probe.function,
                             *parameters);

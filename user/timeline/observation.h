@@ -49,14 +49,17 @@ struct SocketObservation {
   std::uint32_t new_state = 0;
   std::uint32_t error = 0;  // sk_err
   std::optional<std::string> reason;
+  std::vector<std::string> callers;  // of tcp_send_active_reset, innermost first
 };
 
-// A SYN reached a listening socket.
+// A SYN, or the ACK that ends the handshake, reached a listening socket. Of ACKs only those are told that
+// found no room.
 struct ListenerSynObservation {
   std::uint32_t backlog = 0;
   std::uint32_t max_backlog = 0;
   bool dropped = false;
   std::optional<std::string> bound_to;  // "0.0.0.0:80", "[::]:80"
+  bool is_ack = false;
 };
 
 // A packet was freed as a loss.

@@ -230,7 +230,10 @@ void add_stack_reset(TrackedPacket& packet, const Observation& o) {
 void add_listener_syn(TrackedPacket& packet, const Observation& o, const ListenerSynObservation& syn) {
   learn(packet, o);
   packet.facts |= TrackedPacket::at_listener;
-  if (syn.dropped)
+  if (syn.is_ack)
+    append(packet, StepKind::drop, o.ts_ns).where =
+        o.flow.family == family_ipv6 ? "tcp_v6_syn_recv_sock" : "tcp_v4_syn_recv_sock";
+  else if (syn.dropped)
     append(packet, StepKind::drop, o.ts_ns).where = "tcp_conn_request";
   else
     append(packet, StepKind::deliver, o.ts_ns).listener = syn.bound_to;
