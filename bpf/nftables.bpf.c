@@ -75,6 +75,19 @@ static __always_inline int free_nft_slot(struct cpu_context *cpu, __u64 now)
 	return -1;
 }
 
+/* Longer than a rule that rejects takes, also where a virtual CPU is not running meanwhile. */
+#define REJECT_LASTS_NS 1000000000ull
+
+/* A rule is reported after it ran: one that rejects began before its answer. That the packet before at this
+ * address was freed may not have been seen. */
+static __always_inline __u64 begin_of_walk(const struct cpu_context *cpu, const struct sk_buff *skb)
+{
+	__u64 now = bpf_ktime_get_ns();
+	bool rejects = cpu->rejected.skb == (__u64)skb && now - cpu->rejected.since_ns < REJECT_LASTS_NS;
+
+	return rejects ? cpu->rejected.since_ns : now;
+}
+
 /* A traversal's first record: is the packet wanted? Then the event begins. */
 static __always_inline bool begin_walk(struct cpu_context *cpu, struct nft_frame *frame,
 				       struct nft_scratch *scratch, struct sk_buff *skb,
@@ -98,7 +111,7 @@ static __always_inline bool begin_walk(struct cpu_context *cpu, struct nft_frame
 	frame->n_records = 0;
 	describe_hook(&walk->e, state);
 	describe_origin(&walk->e, cpu, skb);
-	walk->e.ts_ns = cpu->rejected.skb == (__u64)skb ? cpu->rejected.since_ns : bpf_ktime_get_ns();
+	walk->e.ts_ns = begin_of_walk(cpu, skb);
 	walk->e.kind = PT_EVENT_NFT_WALK;
 	walk->table = BPF_CORE_READ(basechain, chain.table, handle);
 	walk->chain = BPF_CORE_READ(basechain, chain.handle);
