@@ -236,8 +236,57 @@ ENTER(tcp_conn_request, conn_request_enter, struct request_sock_ops *rsk_ops,
 	cpu->syn_sock = (__u64)sk;
 	cpu->syn_drops = FIELD(sk, sk_drops.counter);
 	cpu->syn_backlog = FIELD(sk, sk_ack_backlog);
+	bpf_core_read(&cpu->syn_queue, sizeof(cpu->syn_queue),
+		      &((struct inet_connection_sock *)sk)->icsk_accept_queue.qlen.counter);
+	cpu->syn_no_route = 0;
 	return 0;
 }
+
+/* The route of the SYN-ACK; where there is none, tcp_conn_request() drops the SYN. Not that of a SYN-ACK that
+ * is sent again: no SYN is under way then. (sk, fl4 or fl6, [proto,] req), 5.4 .. 6.18. */
+static __always_inline int route_of_answer(__u64 route)
+{
+	struct cpu_context *cpu;
+
+	if (route)
+		return 0;
+	cpu = this_context();
+	if (cpu && cpu->syn_skb)
+		cpu->syn_no_route = 1;
+	return 0;
+}
+
+#ifndef PT_KPROBE
+SEC("fexit/inet_csk_route_req")
+int BPF_PROG(route_req_exit)
+{
+	__u64 route = 1;
+
+	bpf_get_func_ret(ctx, &route);
+	return route_of_answer(route);
+}
+
+SEC("fexit/inet6_csk_route_req")
+int BPF_PROG(route_req6_exit)
+{
+	__u64 route = 1;
+
+	bpf_get_func_ret(ctx, &route);
+	return route_of_answer(route);
+}
+#else
+SEC("kretprobe/inet_csk_route_req")
+int BPF_KRETPROBE(route_req_exit_kprobe, void *route)
+{
+	return route_of_answer((__u64)route);
+}
+
+SEC("kretprobe/inet6_csk_route_req")
+int BPF_KRETPROBE(route_req6_exit_kprobe, void *route)
+{
+	return route_of_answer((__u64)route);
+}
+#endif
 
 static __always_inline struct pt_listener_syn *begin_listener_event(__u32 kind, const struct sock *sk,
 								    struct sk_buff *skb)
@@ -271,12 +320,18 @@ static __always_inline struct pt_listener_syn *begin_listener_event(__u32 kind, 
 static __always_inline int conn_request_leave(struct cpu_context *cpu, struct sock *sk, struct sk_buff *skb)
 {
 	struct pt_listener_syn *event;
+	struct net *net;
 
 	cpu->syn_skb = 0;
 	event = begin_listener_event(PT_EVENT_LISTENER_SYN, sk, skb);
 	if (!event)
 		return 0;
+	net = FIELD(sk, __sk_common.skc_net.net);
 	event->ack_backlog = cpu->syn_backlog;
+	event->syn_queue = cpu->syn_queue;
+	event->max_syn_backlog = BPF_CORE_READ(net, ipv4.sysctl_max_syn_backlog);
+	event->syncookies = BPF_CORE_READ(net, ipv4.sysctl_tcp_syncookies);
+	event->no_route = cpu->syn_no_route;
 	event->dropped = (__u32)FIELD(sk, sk_drops.counter) != cpu->syn_drops;
 	emit_event(event);
 	return 0;

@@ -71,8 +71,23 @@ struct ns_common {
 	unsigned int inum;
 };
 
+struct ipv6_devconf {
+	__s32 forwarding;
+};
+
+struct netns_ipv6 {
+	struct ipv6_devconf *devconf_all;
+};
+
+struct netns_ipv4 {
+	u8 sysctl_tcp_syncookies;
+	int sysctl_max_syn_backlog;
+};
+
 struct net {
 	struct ns_common ns;
+	struct netns_ipv4 ipv4;
+	struct netns_ipv6 ipv6;
 };
 
 typedef struct {
@@ -116,6 +131,14 @@ struct sock {
 	atomic_t sk_drops;
 };
 
+struct request_sock_queue {
+	atomic_t qlen;
+};
+
+struct inet_connection_sock {
+	struct request_sock_queue icsk_accept_queue;
+};
+
 struct inet_sock {
 	__be16 inet_sport; /* unlike skc_num, it outlives inet_put_port() */
 };
@@ -131,10 +154,12 @@ struct sk_buff {
 	unsigned char *data;
 	int skb_iif;
 	unsigned long _skb_refdst;
+	unsigned long _nfct;
 };
 
 struct dst_entry {
 	struct net_device *dev;
+	short error;
 };
 
 struct nf_hook_state {
@@ -144,6 +169,27 @@ struct nf_hook_state {
 	struct net_device *out;
 	struct sock *sk;
 	struct net *net;
+};
+
+union nf_inet_addr {
+	__u32 all[4];
+};
+
+struct nf_conntrack_man {
+	union nf_inet_addr u3;
+	union {
+		__be16 all;
+	} u;
+};
+
+struct nf_conntrack_tuple {
+	struct nf_conntrack_man src;
+	struct {
+		union nf_inet_addr u3;
+		union {
+			__be16 all;
+		} u;
+	} dst;
 };
 
 struct xt_table_info {

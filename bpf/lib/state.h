@@ -79,18 +79,39 @@ struct answered {
 	__u64 since_ns;
 };
 
+/* An ICMP error that the stack is about to send. */
+struct icmp_answer {
+	__u64 skb; /* the packet it is about; 0: none */
+	__u64 since_ns;
+	__u8 type, code;
+	__u8 sent;
+	__u8 pad[5];
+};
+
+/* Why the next packet that is freed will be lost, said by a function before kfree_skb. */
+struct doomed {
+	__u32 why;	     /* enum pt_loss */
+	__be16 sport, dport; /* PT_LOSS_CONNTRACK_FULL: the packet by its addresses and ports */
+	__u8 saddr[16], daddr[16];
+	__u64 skb; /* else */
+};
+
 struct cpu_context {
 	__u64 percpu_offset; /* __per_cpu_offset[this CPU], 0 = not read yet */
 	__u32 legacy_open;
 	__u32 nft_open;
 	struct answering answering;
 	struct answered rejected; /* by netfilter, until it is freed */
-	__u64 syn_skb;		  /* tcp_conn_request under way */
+	struct icmp_answer icmp;
+	struct doomed doomed;
+	__u64 syn_skb; /* tcp_conn_request under way */
 	__u64 syn_sock;
 	__u32 syn_drops;
 	__u32 syn_backlog;
 	__u64 ack_skb; /* tcp_v4_syn_recv_sock or tcp_v6_syn_recv_sock under way */
 	__u64 ack_sock;
+	__u32 syn_queue;
+	__u32 syn_no_route;
 	struct legacy_frame legacy[PT_FRAMES];
 	struct nft_frame nft[PT_FRAMES];
 };

@@ -39,6 +39,7 @@ enum pt_event_kind {
 	PT_EVENT_MODULE_LOADED = 11, /* a kernel module is being loaded: struct pt_event, no packet */
 	PT_EVENT_LISTENER_ACK =
 		14, /* a handshake's last ACK found no room at its listener: struct pt_listener_syn */
+	PT_EVENT_ICMP_ERROR = 13, /* the stack answers a packet with an ICMP error: struct pt_icmp_error */
 };
 
 /* Who made a packet. */
@@ -180,6 +181,15 @@ struct pt_reject {
 	__u32 code;
 };
 
+/* e is the packet that the error is about. */
+struct pt_icmp_error {
+	struct pt_event e;
+	__u8 type;
+	__u8 code;
+	__u8 sent; /* 0: suppressed (rate limits, ...) */
+	__u8 pad[5];
+};
+
 /* e is the packet being answered with a RST. */
 struct pt_stack_reset {
 	struct pt_event e;
@@ -217,18 +227,33 @@ struct pt_listener_syn {
 	__u64 sock;
 	__u32 ack_backlog; /* sk_ack_backlog at entry */
 	__u32 max_ack_backlog;
-	__u32 dropped; /* 1: tcp_conn_request dropped it (sk_drops went up); LISTENER_ACK: always */
-	__u16 port;    /* what the listener is bound to, host order */
-	__u8 family;   /* of its address: AF_INET6 for one that takes IPv4 as well */
+	__u32 syn_queue;       /* requests that wait for the handshake's last ACK, at entry */
+	__u32 max_syn_backlog; /* net.ipv4.tcp_max_syn_backlog */
+	__u8 dropped;	       /* 1: tcp_conn_request dropped it (sk_drops went up); LISTENER_ACK: always */
+	__u8 no_route;	       /* 1: the SYN-ACK has no route */
+	__u8 syncookies;       /* net.ipv4.tcp_syncookies */
+	__u8 pad2;
+	__u16 port;  /* what the listener is bound to, host order */
+	__u8 family; /* of its address: AF_INET6 for one that takes IPv4 as well */
 	__u8 pad;
 	__u8 address[16];
 };
 
+/* What the drop event itself doesn't say. */
+enum pt_loss {
+	PT_LOSS_UNEXPLAINED = 0,
+	PT_LOSS_MARTIAN_SOURCE = 1,  /* ip_handle_martian_source() complained of it */
+	PT_LOSS_CONNTRACK_FULL = 2,  /* early_drop() found no connection to make room */
+	PT_LOSS_CONNTRACK_CLASH = 3, /* __nf_conntrack_confirm() refused its new connection */
+};
+
 struct pt_drop {
 	struct pt_event e;
-	__u64 location; /* kernel address of the caller of kfree_skb */
-	__u32 reason;	/* enum skb_drop_reason of this kernel, ~0 = kernel gives none */
-	__u32 pad;
+	__u64 location;	     /* kernel address of the caller of kfree_skb */
+	__u32 reason;	     /* enum skb_drop_reason of this kernel, ~0 = kernel gives none */
+	__u16 route_error;   /* errno of its route (dst_entry.error), 0 = none */
+	__u8 loss;	     /* enum pt_loss */
+	__u8 not_forwarding; /* IPv6: forwarding is off in its namespace */
 };
 
 /* The kernel's own TRACE of a legacy table (nf_log_trace), a second witness. The one event with

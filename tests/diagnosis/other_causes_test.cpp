@@ -124,22 +124,6 @@ TEST(RemoteRefused, ByAnIcmpError) {
   EXPECT_EQ(c.cause.reason, "icmp-admin-prohibited");
 }
 
-TEST(NoRoute, ThisHostSaysSoWithoutARule) {
-  const Connection c = diagnosed({accepted(syn(), 0, Hook::prerouting),
-                                  accepted(icmp_about(syn(), 3, 0).at(0x9900).to("eth0"), 5, Hook::output)});
-  EXPECT_EQ(c.cause.kind, CauseKind::no_route);
-  EXPECT_EQ(c.error, "ENETUNREACH");
-}
-
-TEST(StackDrop, ReverseFilter) {
-  const Connection c = diagnosed(
-      {accepted(syn(), 0, Hook::prerouting), dropped(syn(), 2, "IP_RPFILTER", "ip_rcv_finish_core")});
-  EXPECT_EQ(c.cause.kind, CauseKind::rp_filter);
-  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
-  EXPECT_EQ(c.cause.reason, "IP_RPFILTER");
-  EXPECT_EQ(c.confidence, Confidence::exact);
-}
-
 TEST(StackDrop, ForAReasonOfItsOwn) {
   const Connection c = diagnosed({dropped(syn(), 2, "TCP_CSUM", "tcp_v4_rcv")});
   EXPECT_EQ(c.cause.kind, CauseKind::stack_drop);

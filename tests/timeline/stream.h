@@ -230,6 +230,14 @@ inline Observation stack_reset(const Skb& skb, std::int64_t micros, bool has_soc
   return o;
 }
 
+// The stack answers `skb` with an ICMP error, or would have.
+inline Observation icmp_answer(const Skb& skb, std::int64_t micros, std::uint8_t type, std::uint8_t code,
+                               bool sent = true) {
+  Observation o = at(skb, micros);
+  o.detail = IcmpAnswerObservation{skb.o.flow.family == 10, type, code, sent};
+  return o;
+}
+
 inline Observation at_listener(const Skb& skb, std::int64_t micros,
                                ListenerSynObservation syn = {0, 128, false}) {
   Observation o = at(skb, micros);
@@ -240,7 +248,25 @@ inline Observation at_listener(const Skb& skb, std::int64_t micros,
 inline Observation dropped(const Skb& skb, std::int64_t micros, const std::string& reason,
                            const std::string& where = "nf_hook_slow") {
   Observation o = at(skb, micros);
-  o.detail = DropObservation{reason, where};
+  DropObservation drop;
+  drop.reason = reason;
+  drop.where = where;
+  o.detail = std::move(drop);
+  return o;
+}
+
+// A drop and what its event says besides reason and function.
+inline Observation lost_at_route(const Skb& skb, std::int64_t micros, const std::string& where,
+                                 std::uint32_t route_error, const std::string& reason = "NOT_SPECIFIED") {
+  Observation o = dropped(skb, micros, reason, where);
+  std::get<DropObservation>(o.detail).route_error = route_error;
+  return o;
+}
+
+inline Observation lost_by(const Skb& skb, std::int64_t micros, pt_loss loss, const std::string& reason,
+                           const std::string& where = "nf_hook_slow") {
+  Observation o = dropped(skb, micros, reason, where);
+  std::get<DropObservation>(o.detail).loss = loss;
   return o;
 }
 

@@ -35,6 +35,8 @@ std::size_t minimum_size(const pt_event& event) {
       return sizeof(pt_listener_syn);
     case PT_EVENT_DROP:
       return sizeof(pt_drop);
+    case PT_EVENT_ICMP_ERROR:
+      return sizeof(pt_icmp_error);
     case PT_EVENT_TRACE_LOG:
       return sizeof(pt_trace_log);
     case PT_EVENT_ACTIVE_RESET:
@@ -235,6 +237,11 @@ std::optional<Observation> Decoder::decode(const pt_event& event) const {
                                 reset.reason == no_reason ? std::nullopt : names_.reset_reason(reset.reason)};
       return o;
     }
+    case PT_EVENT_ICMP_ERROR: {
+      const auto& icmp = as<pt_icmp_error>(event);
+      o.detail = IcmpAnswerObservation{event.flow.family == AF_INET6, icmp.type, icmp.code, icmp.sent != 0};
+      return o;
+    }
     case PT_EVENT_ACTIVE_RESET:
     case PT_EVENT_RECEIVED_RESET:
     case PT_EVENT_TCP_STATE:
@@ -254,14 +261,22 @@ std::optional<Observation> Decoder::decode(const pt_event& event) const {
     case PT_EVENT_LISTENER_SYN:
     case PT_EVENT_LISTENER_ACK: {
       const auto& syn = as<pt_listener_syn>(event);
-      o.detail = ListenerSynObservation{syn.ack_backlog, syn.max_ack_backlog, syn.dropped != 0, bound_to(syn),
-                                        event.kind == PT_EVENT_LISTENER_ACK};
+      o.detail = ListenerSynObservation{.backlog = syn.ack_backlog,
+                                        .max_backlog = syn.max_ack_backlog,
+                                        .dropped = syn.dropped != 0,
+                                        .bound_to = bound_to(syn),
+                                        .is_ack = event.kind == PT_EVENT_LISTENER_ACK,
+                                        .no_route = syn.no_route != 0,
+                                        .syn_queue = syn.syn_queue,
+                                        .max_syn_backlog = syn.max_syn_backlog,
+                                        .syncookies = syn.syncookies};
       return o;
     }
     case PT_EVENT_DROP: {
       const auto& drop = as<pt_drop>(event);
       DropObservation lost{drop.reason == no_reason ? std::nullopt : names_.drop_reason(drop.reason),
-                           names_.symbol(drop.location).value_or("")};
+                           names_.symbol(drop.location).value_or(""), static_cast<pt_loss>(drop.loss),
+                           drop.route_error, drop.not_forwarding != 0};
       if (is_consumed(lost)) return std::nullopt;
       o.detail = std::move(lost);
       return o;

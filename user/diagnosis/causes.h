@@ -42,11 +42,12 @@ using CauseFunction = std::optional<Candidate> (*)(const Story& story);
 std::optional<Candidate> rejected_by_rule(const Story& story);
 // causes_drop.cpp
 std::optional<Candidate> dropped_by_rule(const Story& story);
-std::optional<Candidate> dropped_by_unknown_hook(const Story& story);
+std::optional<Candidate> path_mtu_message_dropped(const Story& story);
+std::optional<Candidate> dropped_by_other_hook(const Story& story);
 // causes_listener.cpp
 std::optional<Candidate> nothing_listens(const Story& story);
 std::optional<Candidate> datagram_port_closed(const Story& story);
-std::optional<Candidate> listen_queue_overflowed(const Story& story);
+std::optional<Candidate> dropped_by_listener(const Story& story);
 // causes_accept.cpp
 std::optional<Candidate> turned_away_at_accept(const Story& story);
 // causes_stack.cpp

@@ -24,6 +24,11 @@ bool is_answer(const Story& story, const Packet& packet) {
 
 bool was_rejected(const Packet& packet) { return has_step(packet, StepKind::reject); }
 
+// "fragmentation needed"; ICMPv6: "packet too big".
+bool is_too_big(const IcmpErrorFact& error) {
+  return error.ipv6 ? error.type == 2 : error.type == 3 && error.code == 4;
+}
+
 const Packet* last_of(const Story& story, Direction direction) {
   return story.last([&](const Packet& p) { return p.direction == direction && !is_icmp_error(story, p); });
 }
@@ -40,6 +45,7 @@ std::array<const Packet*, 3> suspects(const Story& story) {
 }
 
 std::string what_is_dropped(const Story& story, const Packet& packet, const Step& step) {
+  if (is_icmp_error(story, packet) && !story.is_connecting()) return "the ICMP error that says \"too big\"";
   if (!story.is_connecting()) return later_packet(packet);
   if (packet.direction == Direction::original) return step.kind == StepKind::policy ? "it" : object_of(step);
   if (is_icmp_error(story, packet)) return "the ICMP error that answered it";
@@ -80,6 +86,23 @@ Candidate loss_of(const Story& story, const Packet& packet) {
   return candidate;
 }
 
+bool saw_syn_in(const Story& story, const Netns& netns) {
+  return story.last([&](const Packet& p) { return is_syn(p) && p.netns == netns; }) != nullptr;
+}
+
+// The rule matched: so connection tracking has no place for the packet. Mostly because it did not see those
+// before it.
+void blame_conntrack(Candidate& candidate, const Story& story, const Packet& packet) {
+  Cause& cause = candidate.cause;
+  cause.kind = CauseKind::conntrack_invalid;
+  cause.summary += ": connection tracking calls it INVALID";
+  cause.evidence.emplace_back(
+      "the rule is for packets that connection tracking calls INVALID, and it matched");
+  if (!story.is_tcp() || is_syn(packet) || saw_syn_in(story, packet.netns)) return;
+  cause.summary += ", for no SYN of it came this way (asymmetric routing?)";
+  cause.evidence.push_back("no SYN of the connection was seen" + story.in_namespace(packet.netns));
+}
+
 void blame(Candidate& candidate, const Story& story, const Packet& packet, const Step& step) {
   Cause& cause = candidate.cause;
   const bool by_policy = step.kind == StepKind::policy;
@@ -98,6 +121,7 @@ void blame(Candidate& candidate, const Story& story, const Packet& packet, const
     if (by_policy) add_rules_tried(candidate, packet, step);
   }
   cause.summary += story.in_namespace(packet.netns);
+  if (!step.missing && is_for_invalid(step)) blame_conntrack(candidate, story, packet);
   add_kernel_drop(candidate, story, packet);
 }
 
@@ -117,21 +141,66 @@ std::optional<Candidate> dropped_by_rule(const Story& story) {
   return std::nullopt;
 }
 
+// The ICMP error that would have told a sender to send less at a time was dropped: what it sends again is
+// lost again.
+std::optional<Candidate> path_mtu_message_dropped(const Story& story) {
+  if (story.is_connecting() || !story.trace().progress.stalled) return std::nullopt;
+  for (const IcmpErrorFact& error : story.trace().icmp_errors) {
+    const Packet* packet = story.packet(error.packet);
+    if (packet == nullptr || !is_too_big(error)) continue;
+    const auto stop = stop_of(*packet);
+    if (!stop) continue;
+    Candidate candidate = loss_of(story, *packet);
+    blame(candidate, story, *packet, *stop->step);
+    candidate.cause.summary += "; what is too big for the path is sent again in vain (path MTU discovery)";
+    candidate.cause.evidence.push_back("ICMP type " + std::to_string(error.type) + " code " +
+                                       std::to_string(error.code) + " was about a packet of this connection");
+    return candidate;
+  }
+  return std::nullopt;
+}
+
+namespace {
+
+const DropFact* netfilter_drop_of(const Story& story, const Packet& packet) {
+  for (const DropFact& drop : story.trace().drops)
+    if (drop.packet == packet.id && drop.what.reason == "NETFILTER_DROP") return &drop;
+  return nullptr;
+}
+
+// What connection tracking itself said of the packet, if it dropped it.
+void blame_hook(Candidate& candidate, const Story& story, const Packet& packet, const DropFact& drop) {
+  Cause& cause = candidate.cause;
+  const std::string dropped = " drops the " + packet_name(packet) + story.in_namespace(packet.netns) + ": ";
+  if (drop.what.loss == PT_LOSS_CONNTRACK_FULL) {
+    cause.kind = CauseKind::conntrack_full;
+    cause.summary =
+        "connection tracking" + dropped + "its table has no room (net.netfilter.nf_conntrack_max)";
+    cause.evidence.emplace_back("__nf_conntrack_alloc found no room for this connection");
+  } else if (drop.what.loss == PT_LOSS_CONNTRACK_CLASH) {
+    cause.kind = CauseKind::conntrack_clash;
+    cause.summary = "connection tracking" + dropped +
+                    "another packet made the same connection, or used up its reply's tuple";
+    cause.evidence.emplace_back("__nf_conntrack_confirm refused the connection of this packet");
+  } else {
+    cause.kind = CauseKind::firewall_drop;
+    cause.summary = "netfilter dropped the " + packet_name(packet) + story.in_namespace(packet.netns) +
+                    "; no rule that was seen did";
+    candidate.missing.emplace_back("the netfilter hook function that dropped the packet");
+  }
+}
+
+}  // namespace
+
 // The kernel says that netfilter dropped it, and no walk that was seen did: conntrack, NAT or another
 // module's hook, or an event that was lost.
-std::optional<Candidate> dropped_by_unknown_hook(const Story& story) {
+std::optional<Candidate> dropped_by_other_hook(const Story& story) {
   for (const Packet* packet : suspects(story)) {
     if (packet == nullptr || was_rejected(*packet) || stop_of(*packet)) continue;
-    const auto& drops = story.trace().drops;
-    const bool dropped = std::any_of(drops.begin(), drops.end(), [&](const DropFact& d) {
-      return d.packet == packet->id && d.what.reason == "NETFILTER_DROP";
-    });
-    if (!dropped) continue;
+    const DropFact* drop = netfilter_drop_of(story, *packet);
+    if (drop == nullptr) continue;
     Candidate candidate = loss_of(story, *packet);
-    candidate.cause.kind = CauseKind::firewall_drop;
-    candidate.cause.summary = "netfilter dropped the " + packet_name(*packet) +
-                              story.in_namespace(packet->netns) + "; no rule that was seen did";
-    candidate.missing.emplace_back("the netfilter hook function that dropped the packet");
+    blame_hook(candidate, story, *packet, *drop);
     add_kernel_drop(candidate, story, *packet);
     return candidate;
   }

@@ -122,28 +122,66 @@ std::optional<Candidate> datagram_port_closed(const Story& story) {
   return std::nullopt;
 }
 
-std::optional<Candidate> listen_queue_overflowed(const Story& story) {
+namespace {
+
+// sk_acceptq_is_full(): more than the maximum.
+bool accept_queue_is_full(const ListenerSynObservation& syn) { return syn.backlog > syn.max_backlog; }
+
+// tcp_conn_request() without SYN cookies: inet_csk_reqsk_queue_is_full(), or but a quarter of
+// tcp_max_syn_backlog is left for peers that are not known.
+bool syn_queue_is_full(const ListenerSynObservation& syn) {
+  if (syn.syncookies != 0) return false;
+  return syn.syn_queue >= syn.max_backlog || syn.max_syn_backlog < syn.syn_queue + (syn.max_syn_backlog >> 2);
+}
+
+std::string out_of(std::uint32_t number, std::uint32_t most) {
+  return std::to_string(number) + "/" + std::to_string(most);
+}
+
+void explain_dropped_syn(Candidate& candidate, const Story& story, const ListenerFact& fact) {
+  const ListenerSynObservation& syn = fact.what;
+  Cause& cause = candidate.cause;
+  const std::string queue = out_of(syn.backlog, syn.max_backlog);
+  cause.evidence.push_back("tcp_conn_request dropped the SYN with accept queue " + queue);
+  if (syn.no_route) {
+    cause.kind = CauseKind::no_route;
+    cause.summary = "the listener drops the SYN: there is no route back to " +
+                    story.trace().connection.client.address + story.in_namespace(fact.netns);
+    cause.evidence.emplace_back("the SYN-ACK got no route (inet_csk_route_req)");
+  } else if (accept_queue_is_full(syn)) {
+    cause.kind = CauseKind::listen_queue_full;
+    cause.summary = "the listener's accept queue is full (" + queue +
+                    "): it drops the SYN; the program doesn't call accept() fast enough";
+  } else if (syn_queue_is_full(syn)) {
+    cause.kind = CauseKind::listen_queue_full;
+    cause.summary = "the listener's SYN queue is full (" + out_of(syn.syn_queue, syn.max_backlog) +
+                    "), and SYN cookies are off: it drops the SYN";
+    cause.evidence.push_back(std::to_string(syn.syn_queue) +
+                             " handshakes waited for their last ACK; net.ipv4.tcp_max_syn_backlog is " +
+                             std::to_string(syn.max_syn_backlog));
+  } else {
+    cause.kind = CauseKind::stack_drop;
+    cause.summary = "the listener dropped the SYN; its accept queue is not full (" + queue + ")";
+    candidate.missing.emplace_back("why the listener dropped the SYN");
+  }
+}
+
+}  // namespace
+
+std::optional<Candidate> dropped_by_listener(const Story& story) {
   const auto& listeners = story.trace().listeners;
   if (!story.is_connecting() || listeners.empty() || !listeners.back().what.dropped) return std::nullopt;
   const ListenerFact& fact = listeners.back();
   if (fact.what.is_ack) return std::nullopt;
   const Packet* syn = story.packet(fact.packet);
   if (syn == nullptr) return std::nullopt;
-  const std::string queue = std::to_string(fact.what.backlog) + "/" + std::to_string(fact.what.max_backlog);
-  // sk_acceptq_is_full(): more than the maximum
-  const bool full = fact.what.backlog > fact.what.max_backlog;
   Candidate candidate;
   candidate.rank = Rank::stack_loss;
   candidate.outcome = ConnectionOutcome::timed_out;
   candidate.error = "ETIMEDOUT";
   candidate.netns = fact.netns;
   candidate.rests_on = {syn};
-  candidate.cause.kind = full ? CauseKind::listen_queue_full : CauseKind::stack_drop;
-  candidate.cause.summary =
-      full ? "the listener's accept queue is full (" + queue + "): it drops the SYN"
-           : "the listener dropped the SYN; its accept queue is not full (" + queue + ")";
-  candidate.cause.evidence.push_back("tcp_conn_request dropped the SYN with accept queue " + queue);
-  if (!full) candidate.missing.emplace_back("why the listener dropped the SYN");
+  explain_dropped_syn(candidate, story, fact);
   add_full_listener(candidate, story, fact);
   return candidate;
 }

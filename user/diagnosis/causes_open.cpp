@@ -109,6 +109,10 @@ std::optional<Candidate> undecided(const Story& story) {
     add_not_yet(candidate, story, "why there is no answer");
   }
   if (opening != nullptr) candidate.netns = opening->netns;
+  if (story.is_translated()) {
+    cause.summary += "; a rule translates its addresses";
+    candidate.missing.emplace_back("what became of it behind the rule that translated its addresses");
+  }
   return candidate;
 }
 

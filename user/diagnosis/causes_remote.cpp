@@ -84,28 +84,50 @@ std::optional<Candidate> remote_icmp_error(const Story& story) {
   return std::nullopt;
 }
 
+namespace {
+
+// The client sent more than what opens the connection: an answer has reached it, unseen.
+bool client_went_on(const Story& story) {
+  return story.is_tcp() && story.last([&story](const Packet& p) {
+    return p.direction == Direction::original && !is_syn(p) && !is_reset(p) && !is_icmp_error(story, p);
+  }) != nullptr;
+}
+
+// The last packet that waits for the other side's: the opening, or the SYN-ACK to it.
+const Packet* last_unanswered(const Story& story) {
+  if (!story.trace().progress.syn_ack) {
+    const auto& packets = story.trace().packets;
+    const bool any_reply = std::any_of(packets.begin(), packets.end(),
+                                       [](const Packet& p) { return p.direction == Direction::reply; });
+    return any_reply ? nullptr : story.last_opening();
+  }
+  return story.last([](const Packet& p) { return is_syn_ack(p); });
+}
+
+}  // namespace
+
 std::optional<Candidate> nothing_came_back(const Story& story) {
   if (!story.is_connecting() || answered_here(story) || !story.trace().waited) return std::nullopt;
-  const Packet* opening = story.last_opening();
-  if (opening == nullptr) return std::nullopt;
-  const auto& packets = story.trace().packets;
-  const bool any_reply = std::any_of(packets.begin(), packets.end(),
-                                     [](const Packet& p) { return p.direction == Direction::reply; });
-  const PacketOutcome outcome = outcome_of(story.trace(), *opening);
+  const Packet* packet = last_unanswered(story);
+  // under a translated address, it may have been dropped or answered
+  if (packet == nullptr || client_went_on(story) || story.is_translated()) return std::nullopt;
+  const PacketOutcome outcome = outcome_of(story.trace(), *packet);
   const bool left = outcome == PacketOutcome::sent || outcome == PacketOutcome::forwarded;
-  if (any_reply || !left || !opening->oif || opening->oif == "lo") return std::nullopt;
+  if (!left || !packet->oif || packet->oif == "lo") return std::nullopt;
   Candidate candidate;
   candidate.rank = Rank::silence;
   candidate.outcome = ConnectionOutcome::timed_out;
   if (story.is_tcp()) candidate.error = "ETIMEDOUT";
-  candidate.netns = opening->netns;
-  candidate.rests_on = {opening};
+  candidate.netns = packet->netns;
+  candidate.rests_on = {packet};
   candidate.cause.kind = CauseKind::no_reply;
-  const std::string name = packet_name(*opening);
-  candidate.cause.summary = "the " + name + " left through " + *opening->oif +
-                            story.in_namespace(opening->netns) + " and nothing came back";
-  candidate.cause.evidence.push_back("no rule that was seen dropped the " + name + ", and no packet of " +
-                                     story.trace().connection.server.address + " was seen");
+  const std::string name = packet_name(*packet);
+  candidate.cause.summary = "the " + name + " left through " + *packet->oif +
+                            story.in_namespace(packet->netns) +
+                            (is_syn_ack(*packet) ? " and no ACK came back" : " and nothing came back");
+  candidate.cause.evidence.push_back("no rule that was seen dropped the " + name + ", and no " +
+                                     (is_syn_ack(*packet) ? "ACK" : "packet") + " of " +
+                                     packet->destination.address + " was seen");
   return candidate;
 }
 

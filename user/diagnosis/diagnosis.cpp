@@ -20,10 +20,11 @@ namespace {
 constexpr std::array cause_functions = std::to_array<CauseFunction>({
     rejected_by_rule,
     dropped_by_rule,
-    dropped_by_unknown_hook,
+    path_mtu_message_dropped,
+    dropped_by_other_hook,
     nothing_listens,
     datagram_port_closed,
-    listen_queue_overflowed,
+    dropped_by_listener,
     turned_away_at_accept,
     lost_in_stack,
     unreachable_by_this_host,
@@ -99,8 +100,7 @@ void add_unwatched(std::vector<std::string>& missing, const ConnectionTrace& see
 
 // Concluded from what was not seen: nothing here answered or dropped it, so somebody else did.
 bool is_by_elimination(CauseKind kind) {
-  return kind == CauseKind::remote_refused || kind == CauseKind::remote_reset ||
-         kind == CauseKind::no_reply || kind == CauseKind::no_route;
+  return kind == CauseKind::remote_refused || kind == CauseKind::remote_reset || kind == CauseKind::no_reply;
 }
 
 }  // namespace

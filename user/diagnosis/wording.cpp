@@ -73,6 +73,17 @@ std::string object_of(const Step& step) {
   return "it";
 }
 
+bool is_for_invalid(const Step& step) {
+  if (!step.text) return false;
+  const std::string text = " " + *step.text + " ";
+  const auto has = [&text](std::string_view words) { return text.find(words) != std::string::npos; };
+  if (has(" ! --ctstate ") || has(" ! --state ")) return false;
+  if (has(" --ctstate INVALID ") || has(" --state INVALID ") || has(" ct state invalid ")) return true;
+  const auto drop = text.find(" : drop");
+  return has(" ct state vmap { ") && has(" invalid : drop") &&
+         text.find(" : drop", drop + 1) == std::string::npos;
+}
+
 std::string packet_name(const Packet& packet) {
   if (is_syn_ack(packet)) return "SYN-ACK";
   if (is_syn(packet)) return "SYN";

@@ -18,6 +18,9 @@ std::string long_rule(const Step& step);
 std::string table_of(const Step& step);
 // What the rule's text says it is for: "10.0.0.0/8" of "-s 10.0.0.0/8 ..."; else "it".
 std::string object_of(const Step& step);
+// Does the rule's text say that it is for packets that conntrack calls invalid, and for no others?
+// "-m conntrack --ctstate INVALID", "ct state invalid", "ct state vmap { ..., invalid : drop }"
+bool is_for_invalid(const Step& step);
 // "SYN", "SYN-ACK", "RST", "FIN", "packet"
 std::string packet_name(const Packet& packet);
 // Of a connection that was made: "the client's packet in mid-connection"

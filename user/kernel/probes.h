@@ -25,8 +25,11 @@ struct Probe {
   std::uint8_t family = 0;    // needed only if this family is traced; 0 = always
   std::uint8_t protocol = 0;  // likewise
   bool kprobe_only = false;   // its programs exist by kprobe only
+  bool fentry_only = false;   // by fexit: they need the arguments at the function's end
   std::vector<ProbeVariant> variants;
   std::string_view lost;  // what can't be said without it
+
+  [[nodiscard]] bool has_both() const { return !kprobe_only && !fentry_only; }
 };
 
 const std::vector<Probe>& probe_table();

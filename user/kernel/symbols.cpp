@@ -70,7 +70,9 @@ std::optional<std::string> SymbolNames::at(std::uint64_t address) {
                                [](std::uint64_t a, const Symbol& s) { return a < s.address; });
   if (next == symbols_.begin()) return std::nullopt;
   --next;
-  return std::string(names_.c_str() + next->name);
+  // without what the compiler added: ip_rcv_finish_core.constprop.0, ip_error.cold
+  const std::string_view name(names_.c_str() + next->name);
+  return std::string(name.substr(0, name.find('.')));
 }
 
 }  // namespace pathtrace

@@ -216,6 +216,11 @@ std::vector<Choice> Tracer::State::choose() {
       row.tries = tries_of_new_module;
       continue;
     }
+    if (probe.fentry_only && !options.fentry) {
+      row.why = "it needs fentry";
+      row.failed = true;
+      continue;
+    }
     const auto variant =
         std::find_if(probe.variants.begin(), probe.variants.end(), [&](const ProbeVariant& v) {
           return (v.parameters == any_parameters || v.parameters == *parameters) &&
@@ -345,7 +350,7 @@ void Tracer::State::attach_all(const std::vector<Choice>& choices) {
     load_and_attach({choice});
     if (choice.progress->attached) continue;
     const std::string why = choice.progress->why;
-    if (options.fentry && !choice.progress->probe->kprobe_only) load_and_attach({choice.by_kprobe()});
+    if (options.fentry && choice.progress->probe->has_both()) load_and_attach({choice.by_kprobe()});
     if (choice.progress->attached) {
       choice.progress->refusal = why;
       continue;

@@ -26,6 +26,12 @@ bool apply_drop(TrackedConnection& connection, TrackedPacket& packet, const Obse
   return loss;
 }
 
+// Destination unreachable, but for "fragmentation needed", which is part of path MTU discovery.
+bool ends_attempt(const IcmpAnswerObservation& icmp) {
+  if (!icmp.sent) return false;
+  return icmp.ipv6 ? icmp.type == 1 : icmp.type == 3 && icmp.code != 4;
+}
+
 // TCP answers no RST with a RST, though it gets as far as the function that would.
 bool apply_stack_reset(TrackedConnection& connection, TrackedPacket& packet, const Observation& o,
                        const StackResetObservation& reset) {
@@ -53,6 +59,11 @@ bool apply(TrackedConnection& connection, TrackedPacket& packet, Observation& o)
     add_listener_syn(packet, o, *syn);
     connection.listeners.push_back({o.ts_ns, packet.record.id, o.netns, *syn});
     return syn->dropped;
+  }
+  if (const auto* icmp = std::get_if<IcmpAnswerObservation>(&o.detail)) {
+    add_icmp_answer(packet, o);
+    if (ends_attempt(*icmp)) connection.answers.push_back({packet.record.id, std::nullopt, *icmp});
+    return false;
   }
   if (const auto* drop = std::get_if<DropObservation>(&o.detail))
     return apply_drop(connection, packet, o, *drop);

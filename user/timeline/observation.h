@@ -39,6 +39,14 @@ struct StackResetObservation {
   std::optional<std::string> reason;  // sk_rst_reason's name, 6.10+
 };
 
+// The stack answers this packet with an ICMP error, or would have: rate limits may keep it back.
+struct IcmpAnswerObservation {
+  bool ipv6 = false;
+  std::uint8_t type = 0;
+  std::uint8_t code = 0;
+  bool sent = false;
+};
+
 // A socket changed state, sent a RST of its own accord, accepted one, or sent again.
 // The flow's source is the socket's own address.
 struct SocketObservation {
@@ -60,12 +68,19 @@ struct ListenerSynObservation {
   bool dropped = false;
   std::optional<std::string> bound_to;  // "0.0.0.0:80", "[::]:80"
   bool is_ack = false;
+  bool no_route = false;                // the SYN-ACK has none
+  std::uint32_t syn_queue = 0;          // requests that wait for the handshake's last ACK
+  std::uint32_t max_syn_backlog = 0;    // net.ipv4.tcp_max_syn_backlog
+  std::uint32_t syncookies = 1;         // net.ipv4.tcp_syncookies
 };
 
 // A packet was freed as a loss.
 struct DropObservation {
   std::optional<std::string> reason;  // "NETFILTER_DROP"; none before 5.17
   std::string where;                  // kernel function
+  pt_loss loss = PT_LOSS_UNEXPLAINED;
+  std::uint32_t route_error = 0;  // errno of the route it had: 22 (EINVAL) of a blackhole
+  bool not_forwarding = false;    // IPv6 forwarding is off in this namespace
 };
 
 struct Observation {
@@ -85,7 +100,7 @@ struct Observation {
   pt_flow flow{};
   std::optional<std::string> icmp_source;  // of an ICMP error: the address in its own header
   std::variant<WalkObservation, RejectObservation, StackResetObservation, SocketObservation,
-               ListenerSynObservation, DropObservation>
+               ListenerSynObservation, DropObservation, IcmpAnswerObservation>
       detail;
 };
 

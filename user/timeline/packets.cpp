@@ -84,6 +84,7 @@ unsigned fact_of(const Observation& o) {
   if (std::holds_alternative<StackResetObservation>(o.detail)) return TrackedPacket::stack_reset;
   if (std::holds_alternative<ListenerSynObservation>(o.detail)) return TrackedPacket::at_listener;
   if (std::holds_alternative<DropObservation>(o.detail)) return TrackedPacket::freed;
+  if (std::holds_alternative<IcmpAnswerObservation>(o.detail)) return TrackedPacket::icmp_answer;
   return 0;
 }
 
@@ -225,6 +226,11 @@ void add_reject(TrackedPacket& packet, const Observation& o, const RejectObserva
 void add_stack_reset(TrackedPacket& packet, const Observation& o) {
   learn(packet, o);
   packet.facts |= TrackedPacket::stack_reset;
+}
+
+void add_icmp_answer(TrackedPacket& packet, const Observation& o) {
+  learn(packet, o);
+  packet.facts |= TrackedPacket::icmp_answer;
 }
 
 void add_listener_syn(TrackedPacket& packet, const Observation& o, const ListenerSynObservation& syn) {

@@ -27,7 +27,7 @@ struct SocketFact {
 struct Answer {
   std::uint64_t packet = 0;                    // id of the answered packet
   std::optional<std::uint64_t> answer_packet;  // id of the RST or ICMP error, where it was seen
-  std::variant<RejectObservation, StackResetObservation> what;
+  std::variant<RejectObservation, StackResetObservation, IcmpAnswerObservation> what;
 };
 
 struct ListenerFact {

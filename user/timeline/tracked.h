@@ -19,7 +19,7 @@ namespace pathtrace {
 
 struct TrackedPacket {
   // What happened to it besides walks; each happens once to a packet.
-  enum Fact : unsigned { rejected = 1, stack_reset = 2, at_listener = 4, freed = 8 };
+  enum Fact : unsigned { rejected = 1, stack_reset = 2, at_listener = 4, freed = 8, icmp_answer = 16 };
 
   Packet record;
   pt_flow flow{};

@@ -39,6 +39,7 @@ enum class CauseKind {
   neighbour_failed,
   conntrack_full,
   conntrack_invalid,
+  conntrack_clash,
   stack_drop,
   no_reply,
   // reset
@@ -77,8 +78,9 @@ PATHTRACE_WORDS(ConnectionOutcome, "established", "refused", "unreachable", "tim
 PATHTRACE_WORDS(CauseKind, "firewall_reject", "no_listener", "listener_other_address", "listener_other_netns",
                 "listener_other_family", "listen_queue_full", "remote_refused", "firewall_drop",
                 "firewall_policy", "rp_filter", "martian", "no_route", "forwarding_off", "neighbour_failed",
-                "conntrack_full", "conntrack_invalid", "stack_drop", "no_reply", "application_close",
-                "application_abort", "stack_reset", "remote_reset", "established", "unknown");
+                "conntrack_full", "conntrack_invalid", "conntrack_clash", "stack_drop", "no_reply",
+                "application_close", "application_abort", "stack_reset", "remote_reset", "established",
+                "unknown");
 PATHTRACE_WORDS(Confidence, "exact", "partial");
 
 template <typename E>
