@@ -212,6 +212,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--pathtrace", type=Path, metavar="PATH", help="build/release/pathtrace unless given")
     parser.add_argument("--traffic", type=Path, metavar="PATH", help="build/release/traffic unless given")
+    parser.add_argument("--obstacle", type=Path, metavar="PATH", help="build/release/obstacle unless given")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="VMs at a time; one keeps two thirds of a processor busy")
     options = parser.parse_args()
     try:
@@ -222,6 +223,7 @@ def main() -> int:
         programs = {
             "usr/local/bin/pathtrace": program(options.pathtrace, "pathtrace"),
             "usr/local/bin/traffic": program(options.traffic, "traffic"),
+            "usr/local/bin/obstacle": program(options.obstacle, "obstacle"),
         }
         runs = [Run(label, programs) for label in dict.fromkeys(options.kernel or MATRIX)]
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:

@@ -68,10 +68,10 @@ struct ListenerSynObservation {
   bool dropped = false;
   std::optional<std::string> bound_to;  // "0.0.0.0:80", "[::]:80"
   bool is_ack = false;
-  bool no_route = false;                // the SYN-ACK has none
-  std::uint32_t syn_queue = 0;          // requests that wait for the handshake's last ACK
-  std::uint32_t max_syn_backlog = 0;    // net.ipv4.tcp_max_syn_backlog
-  std::uint32_t syncookies = 1;         // net.ipv4.tcp_syncookies
+  bool no_route = false;              // the SYN-ACK has none
+  std::uint32_t syn_queue = 0;        // requests that wait for the handshake's last ACK
+  std::uint32_t max_syn_backlog = 0;  // net.ipv4.tcp_max_syn_backlog
+  std::uint32_t syncookies = 1;       // net.ipv4.tcp_syncookies
 };
 
 // A packet was freed as a loss.
