@@ -25,6 +25,7 @@
 #include "cli/version.h"
 #include "render/output.h"
 #include "render/write.h"
+#include "support/notice.h"
 
 namespace {
 
@@ -78,19 +79,18 @@ Result<void> replay_file(const Options& options, std::vector<std::unique_ptr<Sin
   for (auto& sink : sinks)
     if (auto flushed = sink->flush(); !flushed) return flushed;
   if (result->truncated && !options.quiet)
-    fmt::print(stderr, "pathtrace: {}: its last line is cut off; what came before it is shown\n",
-               *options.read_file);
+    notice("{}: its last line is cut off; what came before it is shown", *options.read_file);
   return {};
 }
 
 int fail(const Error& error, int verbosity) {
   if (error.status == ExitStatus::success) return 0;  // the reader of the output has gone away
-  fmt::print(stderr, "pathtrace: {}\n", error.message);
+  notice("{}", error.message);
   if (error.details.empty()) return static_cast<int>(error.status);
   if (verbosity == 0)
-    fmt::print(stderr, "pathtrace: -v shows what the kernel said\n");
+    notice("-v shows what the kernel said");
   else  // libbpf's lines and the verifier's log
-    fmt::print(stderr, "{}{}", error.details, error.details.ends_with('\n') ? "" : "\n");
+    to_stderr(error.details + (error.details.ends_with('\n') ? "" : "\n"));
   return static_cast<int>(error.status);
 }
 
@@ -117,9 +117,18 @@ int run(const std::vector<std::string>& arguments) {
   return result ? 0 : fail(result.error(), options->verbosity);
 }
 
+// A standard descriptor that is closed would go to the next file that is opened, and what is meant for stderr
+// into a capture. These take their places: not to be used, and closed for COMMAND as they were for us.
+void fill_standard_descriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (fcntl(fd, F_GETFD) < 0)  // the lowest that is free
+      (void)open("/dev/null", (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  fill_standard_descriptors();
   std::signal(SIGPIPE, SIG_IGN);
   std::setlocale(LC_CTYPE, "");
   try {

@@ -33,6 +33,7 @@
 #include "ruleset/trace_witness.h"
 #include "socket/listener_cache.h"
 #include "socket/listeners.h"
+#include "support/notice.h"
 #include "timeline/identity.h"
 #include "timeline/timeline.h"
 
@@ -195,14 +196,13 @@ Result<void> LiveTrace::announce() {
   if (auto written = write(start); !written) return written;
   if (auto flushed = flush(); !flushed) return flushed;
   if (!options_.quiet) {
-    fmt::print(stderr, "{}", readiness_notice(start));
-    if (!options_.trace_key)
-      fmt::print(stderr, "pathtrace: rules of nftables are not watched (--no-trace-key)\n");
+    to_stderr(readiness_notice(start));
+    if (!options_.trace_key) notice("rules of nftables are not watched (--no-trace-key)");
     say_shortcomings();
     if (filter_.interface[0] != '\0' && !has_interface(filter_.interface, filter_.netns))
-      fmt::print(stderr, "pathtrace: no interface is called {} so far\n", sanitise(filter_.interface));
+      notice("no interface is called {} so far", sanitise(filter_.interface));
     if (options_.verbosity > 0)
-      for (const auto& line : tracer_->details()) fmt::print(stderr, "pathtrace: {}\n", line);
+      for (const auto& line : tracer_->details()) notice("{}", line);
   }
   say_notices();
   if (options_.ready_fd) {
@@ -261,15 +261,14 @@ void LiveTrace::watch_for_new_modules() {
   }
   if (news.empty()) return;
   resolver_->preload();  // what was read before changes were counted may be out of date
-  if (!options_.quiet) fmt::print(stderr, "pathtrace: a module was loaded; traced from now on: {}\n", news);
+  if (!options_.quiet) notice("a module was loaded; traced from now on: {}", news);
 }
 
 // Each once: at the start, or when it turns out that what was loaded can't be traced.
 void LiveTrace::say_shortcomings() {
   const auto lines = tracer_->shortcomings();
   if (!options_.quiet)
-    for (const std::string& line : without(lines, said_))
-      fmt::print(stderr, "pathtrace: not available: {}\n", line);
+    for (const std::string& line : without(lines, said_)) notice("not available: {}", line);
   said_.insert(said_.end(), lines.begin(), lines.end());
 }
 
@@ -302,8 +301,8 @@ Result<void> LiveTrace::report_loss() {
 
 void LiveTrace::say_notices() {
   witness_.warn_of(resolver_->trace_rules());
-  for (const auto& notice : witness_.take_notices())
-    if (!options_.quiet) fmt::print(stderr, "pathtrace: {}\n", sanitise(notice));
+  for (const auto& what : witness_.take_notices())
+    if (!options_.quiet) notice("{}", sanitise(what));
 }
 
 Result<void> LiveTrace::drain() {
@@ -365,8 +364,8 @@ Result<void> LiveTrace::loop() {
 // No program of ours runs any more, and not the command.
 void LiveTrace::let_go() {
   if (command_ && !command_->end())
-    fmt::print(stderr, "pathtrace: {} (pid {}) did not end on SIGTERM and goes on\n",
-               sanitise(options_.command.front()), command_->pid());
+    notice("{} (pid {}) did not end on SIGTERM and goes on", sanitise(options_.command.front()),
+           command_->pid());
   tracer_->detach();
 }
 
@@ -393,10 +392,9 @@ Result<void> LiveTrace::finish(Result<void> so_far) {
   if (!result && result.error().status == ExitStatus::success) return result;  // nobody reads any more
   if (!result) stop_reason_ = result.error().status == ExitStatus::output_failed ? "output failed" : "failed";
   if (options_.quiet) return result;
-  fmt::print(stderr, "{}", closing_notice(end_record()));
+  to_stderr(closing_notice(end_record()));
   if (const auto early = timeline_.evicted(); early != 0)
-    fmt::print(stderr, "pathtrace: connections reported before their fate was known, for want of room: {}\n",
-               early);
+    notice("connections reported before their fate was known, for want of room: {}", early);
   return result;
 }
 
