@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "diagnosis/errors.h"
@@ -14,6 +16,7 @@ namespace pathtrace {
 namespace {
 
 using namespace stream;  // NOLINT(google-build-using-namespace)
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 std::vector<PacketOutcome> outcomes(const Events& events) {
@@ -84,6 +87,75 @@ TEST(NoReply, ItLeftAndNothingCameBack) {
   EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
   EXPECT_EQ(c.cause.kind, CauseKind::no_reply);
   EXPECT_EQ(c.cause.summary, "the SYN left through eth1 and nothing came back");
+}
+
+// A SYN that this host sends on, through these chains.
+Connection sent_through(const std::vector<std::pair<Hook, Step>>& chains) {
+  Events events;
+  for (const auto& [hook, step] : chains)
+    events.push_back(walk(syn().to("eth1"), static_cast<std::int64_t>(events.size()), hook, {step}));
+  return diagnosed(events);
+}
+
+Step nft_policy(const std::string& chain) {
+  Step step = policy(chain, Verdict::accept, "fw");
+  step.backend = Backend::nftables;
+  step.family = Family::inet;
+  return step;
+}
+
+TEST(NoReply, IsNotSaidWhereRepliesPassNothingThatIsWatched) {
+  for (const std::vector<std::pair<Hook, Step>>& chains :
+       {std::vector<std::pair<Hook, Step>>{{Hook::postrouting, policy("POSTROUTING", Verdict::accept, "nat")}},
+        {{Hook::prerouting, policy("PREROUTING", Verdict::accept, "raw")},
+         {Hook::postrouting, policy("POSTROUTING", Verdict::accept, "nat")}},
+        {{Hook::prerouting, nft_policy("prerouting")},
+         {Hook::postrouting, policy("POSTROUTING", Verdict::accept, "nat")}}}) {
+    const Connection c = sent_through(chains);
+    EXPECT_EQ(c.outcome, ConnectionOutcome::in_progress);
+    EXPECT_FALSE(c.error);
+    EXPECT_EQ(c.cause.kind, CauseKind::unknown);
+    EXPECT_EQ(c.cause.summary,
+              "the SYN left through eth1; what comes back, if anything does, passes nothing that is watched");
+    EXPECT_EQ(c.confidence, Confidence::partial);
+    EXPECT_THAT(c.missing, ElementsAre("replies: they pass no chain that sees every packet"));
+  }
+}
+
+TEST(NoReply, IsSaidWhereAChainWouldHaveSeenIt) {
+  const std::pair<Hook, Step> masquerade{Hook::postrouting, policy("POSTROUTING", Verdict::accept, "nat")};
+  for (const std::vector<std::pair<Hook, Step>>& chains :
+       {std::vector<std::pair<Hook, Step>>{{Hook::forward, policy("FORWARD", Verdict::accept)}, masquerade},
+        {{Hook::prerouting, policy("PREROUTING", Verdict::accept, "mangle")}, masquerade},
+        {{Hook::forward, nft_policy("forward")}, masquerade},
+        {{Hook::prerouting, nft_policy("prerouting")}, {Hook::postrouting, nft_policy("out")}},
+        {{Hook::postrouting, nft_policy("out")}}}) {
+    const Connection c = sent_through(chains);
+    EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+    EXPECT_EQ(c.error, "ETIMEDOUT");
+    EXPECT_EQ(c.cause.kind, CauseKind::no_reply);
+    EXPECT_EQ(c.confidence, Confidence::exact);
+  }
+}
+
+TEST(NoReply, IsSaidOfASocketOfThisHostThatStillWaits) {
+  const Observation sent = walk(syn().made_locally().to("eth1"), 0, Hook::output, {nft_policy("output")});
+  EXPECT_EQ(diagnosed({sent}).outcome, ConnectionOutcome::in_progress);
+  const Connection c = diagnosed({socket(client, server, -9, state(7, 2)), sent});
+  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+  EXPECT_EQ(c.confidence, Confidence::exact);
+}
+
+TEST(NoReply, ADatagramMayNeedNone) {
+  const Skb line = udp(client, {"10.0.0.1", 514}, 0x100).made_locally().to("eth0");
+  const Connection c = diagnosed({accepted(line, 0, Hook::output)});
+  EXPECT_EQ(c.outcome, ConnectionOutcome::in_progress);
+  EXPECT_EQ(c.cause.kind, CauseKind::no_reply);
+  EXPECT_EQ(c.cause.summary, "the packet left through eth0; no reply was seen");
+  EXPECT_EQ(c.confidence, Confidence::exact);
+  const Connection unseen = diagnosed({walk(line, 0, Hook::output, {nft_policy("output")})});
+  EXPECT_EQ(unseen.cause.kind, CauseKind::unknown);
+  EXPECT_EQ(unseen.confidence, Confidence::partial);
 }
 
 TEST(RemoteRefused, TheResetCameFromOutside) {
@@ -382,6 +454,13 @@ TEST(PacketOutcomes, ByHooksVerdictsAndFacts) {
   EXPECT_EQ(outcomes({dropped(syn(), 0, "IP_RPFILTER")}), (std::vector{PacketOutcome::dropped}));
   EXPECT_EQ(outcomes({walk(syn(), 0, Hook::input, {rule("INPUT", 1, Verdict::queue)})}),
             (std::vector{PacketOutcome::queued}));
+}
+
+TEST(PacketOutcomes, WhatCameInAndGoesOutIsForwarded) {
+  EXPECT_EQ(outcomes({accepted(syn().to("eth1"), 0, Hook::postrouting)}),
+            (std::vector{PacketOutcome::forwarded}));
+  EXPECT_EQ(outcomes({accepted(syn_ack().to("eth1"), 0, Hook::postrouting)}),
+            (std::vector{PacketOutcome::sent}));
 }
 
 TEST(PacketOutcomes, TheSocketThatTakesAResetFreesIt) {

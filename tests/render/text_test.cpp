@@ -311,6 +311,12 @@ LOST 12 events (ring buffer): connections shown from here on may lack packets
 )");
 }
 
+TEST(Text, NoReplyIsToldAlsoWhereItIsNoFailure) {
+  Connection silent = connection(ConnectionOutcome::in_progress);
+  silent.cause.kind = CauseKind::no_reply;
+  EXPECT_EQ(show({silent}), "\n10.0.0.9:51514 → 10.0.0.1:80 tcp   IN PROGRESS: no reply\n");
+}
+
 TEST(Text, AFloodCostsDetailsAndSaysSo) {
   std::vector<Record> records;
   for (int i = 0; i < 70'000; ++i) {

@@ -72,6 +72,15 @@ std::vector<std::pair<std::string, int>> places(const WalkObservation& out) {
 
 using Place = std::pair<std::string, int>;
 
+TEST(NftWalk, OnlyAChainThatIsKnownAndNoNatSeesEveryPacket) {
+  const Event event({policy(kAccept)});
+  Ruleset ruleset = sample();
+  EXPECT_TRUE(observe(event.walk(), {&ruleset, {}}).every_packet);
+  ruleset.tables[0].chains[2].hook->type = "nat";
+  EXPECT_FALSE(observe(event.walk(), {&ruleset, {}}).every_packet);
+  EXPECT_FALSE(observe(event.walk(), {}).every_packet);
+}
+
 TEST(NftWalk, JumpReturnAndPolicy) {
   const Ruleset ruleset = sample();
   const Event event({on(15, NFT_CONTINUE), on(16, NFT_JUMP, 1), on(6, NFT_CONTINUE), chain_end(),

@@ -50,6 +50,15 @@ TEST(Resolver, ANamespaceThatIsGone) {
   EXPECT_THAT(out.steps[0].missing, Optional(HasSubstr("gone")));
 }
 
+TEST(Resolver, ItsNatTableSeesFirstPacketsOnly) {
+  FakeGenerations generations;
+  Resolver resolver(generations);
+  EXPECT_TRUE(resolver.resolve(walk()).every_packet);
+  pt_legacy_walk nat = walk();
+  std::memcpy(nat.table_name, "nat\0\0", 6);
+  EXPECT_FALSE(resolver.resolve(nat).every_packet);
+}
+
 TEST(Resolver, ATableThatHasChangedSince) {
   FakeGenerations generations;
   generations.now = {5, 1, 0};

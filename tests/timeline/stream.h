@@ -202,6 +202,7 @@ inline Observation walk(const Skb& skb, std::int64_t micros, Hook hook, std::vec
     w.backend = first.backend.value_or(w.backend);
     w.family = first.family.value_or(w.family);
     w.table = first.table.value_or(w.table);
+    w.every_packet = w.table != "nat";
     const Verdict last = steps.back().verdict.value_or(Verdict::drop);
     w.verdict = last == Verdict::reject ? Verdict::drop : last;
   }

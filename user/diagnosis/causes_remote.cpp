@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Somebody beyond this host answered, or nobody did.
 #include <algorithm>
+#include <functional>
 #include <ranges>
 
 #include "diagnosis/causes.h"
@@ -39,6 +40,69 @@ Candidate remote(const Story& story, const Packet* packet) {
   candidate.cause.evidence.push_back(packet_name(*packet) + " came in through " + *packet->iif +
                                      story.in_namespace(packet->netns));
   return candidate;
+}
+
+// Of a chain that the packet itself went through: would one that comes back have gone through it, too, and
+// with the addresses that belong to this connection? Where NAT is possible, PREROUTING sees it before they
+// are translated back. iptables-legacy has a table at all of its hooks or at none (xt_hook_ops_alloc()): of
+// raw that is PREROUTING, of the others INPUT and FORWARD as well.
+bool is_passed_by_replies(const Step& step, const Packet& packet, bool may_be_nat) {
+  const bool routed = step.family == Family::ip || step.family == Family::ip6 || step.family == Family::inet;
+  if (!is_decision(step) || !step.every_packet || !routed) return false;
+  if (step.backend == Backend::iptables_legacy) return !may_be_nat || step.table != "raw";
+  const bool on_the_way = packet.origin == Origin::wire && step.hook == Hook::postrouting;
+  return step.hook == Hook::forward || on_the_way || (step.hook == Hook::prerouting && !may_be_nat);
+}
+
+// A SYN-ACK makes the client's socket ESTABLISHED, which is reported like the SYN_SENT before it.
+bool client_socket_is_seen(const Story& story) {
+  const auto& facts = story.trace().sockets;
+  return std::any_of(facts.begin(), facts.end(), [](const SocketFact& f) {
+    return f.at_client && (f.what.old_state == state_syn_sent || f.what.new_state == state_syn_sent);
+  });
+}
+
+bool any_step(const Story& story, const std::function<bool(const Step&, const Packet&)>& wanted) {
+  const auto& packets = story.trace().packets;
+  return std::any_of(packets.begin(), packets.end(), [&wanted](const Packet& packet) {
+    return packet.direction == Direction::original &&
+           std::any_of(packet.steps.begin(), packet.steps.end(),
+                       [&](const Step& step) { return wanted(step, packet); });
+  });
+}
+
+bool replies_are_seen(const Story& story) {
+  if (client_socket_is_seen(story)) return true;
+  const bool may_be_nat =
+      any_step(story, [](const Step& s, const Packet&) { return is_decision(s) && !s.every_packet; });
+  return any_step(story,
+                  [&](const Step& s, const Packet& p) { return is_passed_by_replies(s, p, may_be_nat); });
+}
+
+// Would the answer to this packet have been seen? The ACK to a SYN-ACK goes the way of the SYN.
+bool answer_is_seen(const Story& story, const Packet& packet) {
+  if (!is_syn_ack(packet)) return replies_are_seen(story);
+  return any_step(story, [](const Step& s, const Packet&) { return is_decision(s) && s.every_packet; });
+}
+
+// Whether anything came back, where that can be told. Only TCP must answer what opens a connection.
+void conclude_from_silence(Candidate& candidate, const Story& story, const Packet& packet) {
+  if (!answer_is_seen(story, packet)) {
+    candidate.cause.summary += "; what comes back, if anything does, passes nothing that is watched";
+    candidate.missing.emplace_back("replies: they pass no chain that sees every packet");
+    return;
+  }
+  const std::string answer = is_syn_ack(packet) ? "ACK" : "packet";
+  candidate.cause.kind = CauseKind::no_reply;
+  candidate.cause.summary += !story.is_tcp()      ? "; no reply was seen"
+                             : is_syn_ack(packet) ? " and no ACK came back"
+                                                  : " and nothing came back";
+  candidate.cause.evidence.push_back("no rule that was seen dropped the " + packet_name(packet) +
+                                     ", and no " + answer + " of " + packet.destination.address +
+                                     " was seen");
+  if (!story.is_tcp()) return;
+  candidate.outcome = ConnectionOutcome::timed_out;
+  candidate.error = "ETIMEDOUT";
 }
 
 }  // namespace
@@ -116,18 +180,11 @@ std::optional<Candidate> nothing_came_back(const Story& story) {
   if (!left || !packet->oif || packet->oif == "lo") return std::nullopt;
   Candidate candidate;
   candidate.rank = Rank::silence;
-  candidate.outcome = ConnectionOutcome::timed_out;
-  if (story.is_tcp()) candidate.error = "ETIMEDOUT";
   candidate.netns = packet->netns;
   candidate.rests_on = {packet};
-  candidate.cause.kind = CauseKind::no_reply;
-  const std::string name = packet_name(*packet);
-  candidate.cause.summary = "the " + name + " left through " + *packet->oif +
-                            story.in_namespace(packet->netns) +
-                            (is_syn_ack(*packet) ? " and no ACK came back" : " and nothing came back");
-  candidate.cause.evidence.push_back("no rule that was seen dropped the " + name + ", and no " +
-                                     (is_syn_ack(*packet) ? "ACK" : "packet") + " of " +
-                                     packet->destination.address + " was seen");
+  candidate.cause.summary =
+      "the " + packet_name(*packet) + " left through " + *packet->oif + story.in_namespace(packet->netns);
+  conclude_from_silence(candidate, story, *packet);
   return candidate;
 }
 

@@ -86,7 +86,7 @@ std::string verdict(const Connection& connection, TableNaming naming, const Styl
   const auto& rule = connection.cause.rule;
   if (rule)
     out += " by " + place_of(*rule, naming) + number_of(*rule);
-  else if (went_wrong(connection.outcome))
+  else if (went_wrong(connection.outcome) || connection.cause.kind == CauseKind::no_reply)
     out += ": " + kind_words(connection.cause.kind);
   return out;
 }

@@ -107,6 +107,8 @@ class Follower {
       out_.family = table->family;
       out_.table = table->name;
       out_.backend = table->backend;
+      const Chain* chain = table->find(walk_.chain);
+      out_.every_packet = chain != nullptr && chain->hook && chain->hook->type != "nat";
       known_table_ = true;
       break;
     }

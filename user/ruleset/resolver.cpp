@@ -304,6 +304,7 @@ WalkObservation Resolver::resolve(const pt_legacy_walk& walk) {
   out.end_ns = static_cast<std::int64_t>(walk.end_ns);
   out.backend = Backend::iptables_legacy;
   out.table = table_name(walk);
+  out.every_packet = out.table != "nat";
   out.verdict = legacy::verdict_word(walk.verdict);
   const auto family = nft::family_of(walk.e.pf);
   out.family = family.value_or(Family::ip);

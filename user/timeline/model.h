@@ -41,6 +41,7 @@ struct Step {
   std::optional<std::string> comment;
   std::vector<PathElement> path;       // the jumps that led here, outermost first
   std::optional<std::string> missing;  // why no rule is named, where none is
+  bool every_packet = false;           // see WalkObservation; not in JSON
 
   // nat
   std::optional<std::string> which;  // "src", "dst"

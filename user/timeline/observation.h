@@ -22,6 +22,9 @@ struct WalkObservation {
   std::string table;  // "" if not known
   std::optional<Hook> hook;
   Verdict verdict = Verdict::accept;  // accept, drop, queue or stolen, as the kernel returned it
+  // Its chain is called for all packets: known not to be of type nat, where nf_nat_inet_fn() calls it for
+  // the first packet of a connection only.
+  bool every_packet = false;
   // Rules and policy in the order in which they matched; offset_ns unset. Where the
   // evidence was not conclusive: one step without chain and rule, with `missing` set.
   std::vector<Step> steps;

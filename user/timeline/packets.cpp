@@ -141,6 +141,7 @@ void complete(Step& step, const WalkObservation& walk, std::optional<Hook> hook)
   if (!step.family) step.family = walk.family;
   if (!step.table && !walk.table.empty()) step.table = walk.table;
   if (!step.hook) step.hook = hook;
+  step.every_packet = walk.every_packet;
 }
 
 bool stops(const std::optional<Verdict>& verdict) {
