@@ -51,6 +51,18 @@ TEST(FirewallReject, AListenerOfAnotherNamespaceIsNotTheOne) {
   EXPECT_FALSE(c.cause.listener);
 }
 
+// A router may run a service on all of its addresses and forward to the same port of others.
+TEST(FirewallDrop, BeforeTheRoutingDecisionOnlyAListenerOnThatVeryAddressIsTheOne) {
+  for (const Hook hook : {Hook::ingress, Hook::prerouting, Hook::forward}) {
+    const Events events{walk(syn(), 0, hook, {rule("PREROUTING", 1, Verdict::drop)})};
+    EXPECT_FALSE(diagnosed(events, listening({nginx()})).cause.listener);
+    EXPECT_EQ(diagnosed(events, listening({nginx(), nginx("10.0.0.1")})).cause.listener.has_value(),
+              hook != Hook::forward);
+  }
+  const Events here{walk(syn(), 0, Hook::input, {rule("INPUT", 1, Verdict::drop)})};
+  EXPECT_TRUE(diagnosed(here, listening({nginx()})).cause.listener);
+}
+
 TEST(FirewallReject, OfNftables) {
   const Connection c = diagnosed({walk(syn(), 0, Hook::input, {nft_rule("input", 3, 7, Verdict::reject)}),
                                   rejected(syn(), 1, "icmp-admin-prohibited")});
@@ -182,6 +194,18 @@ TEST(NoListener, OnlyInTheOtherFamily) {
   const Connection c = diagnosed(refused_by_stack(), listening({v6}));
   EXPECT_EQ(c.cause.kind, CauseKind::listener_other_family);
   EXPECT_THAT(c.cause.summary, HasSubstr("nginx (pid 812) listens on [::]:80: IPv6 only"));
+}
+
+// /proc/net/tcp6 doesn't tell of IPV6_V6ONLY.
+TEST(NoListener, AWildcardOfIpv6ThatMayServeIpv4IsNotCalledIpv6Only) {
+  Listener v6 = nginx("::");
+  ASSERT_FALSE(v6.v6only);
+  EXPECT_EQ(diagnosed(refused_by_stack(), listening({v6})).cause.kind, CauseKind::no_listener);
+  const Connection c = diagnosed(reject_in_user_chain(), listening({v6}));
+  EXPECT_FALSE(c.cause.listener);
+  EXPECT_EQ(c.cause.summary, "iptables (legacy) filter/web rule 2 rejects 10.0.0.0/8");
+  v6.v6only = false;
+  EXPECT_TRUE(diagnosed(reject_in_user_chain(), listening({v6})).cause.listener);
 }
 
 TEST(NoListener, OnlyInAnotherNamespace) {

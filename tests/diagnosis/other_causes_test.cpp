@@ -106,7 +106,8 @@ Step nft_policy(const std::string& chain) {
 
 TEST(NoReply, IsNotSaidWhereRepliesPassNothingThatIsWatched) {
   for (const std::vector<std::pair<Hook, Step>>& chains :
-       {std::vector<std::pair<Hook, Step>>{{Hook::postrouting, policy("POSTROUTING", Verdict::accept, "nat")}},
+       {std::vector<std::pair<Hook, Step>>{
+            {Hook::postrouting, policy("POSTROUTING", Verdict::accept, "nat")}},
         {{Hook::prerouting, policy("PREROUTING", Verdict::accept, "raw")},
          {Hook::postrouting, policy("POSTROUTING", Verdict::accept, "nat")}},
         {{Hook::prerouting, nft_policy("prerouting")},

@@ -89,6 +89,9 @@ TEST(Listeners, WhetherAWildcardServesIpv4) {
     ASSERT_EQ(found->size(), 1U);
     EXPECT_EQ(found->front().address, "::");
     EXPECT_EQ(found->front().v6only, only);
+    const auto from_proc = ask_proc_net(true, bound.port);
+    ASSERT_TRUE(from_proc);
+    EXPECT_EQ(from_proc->front().listener.v6only, std::nullopt);
   }
 }
 

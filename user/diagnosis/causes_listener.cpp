@@ -38,7 +38,8 @@ std::optional<Elsewhere> listener_elsewhere(const std::vector<Listener>& listene
   for (const Listener& listener : listeners) {
     const bool here = listener.netns.inode == syn.netns.inode;
     const bool by_device = listener.device && syn.iif && listener.device != syn.iif;
-    if (here && serves(listener, address) && !by_device) continue;  // it began to listen after the answer
+    // it may have begun to listen after the answer
+    if (here && serves(listener, address) != false && !by_device) continue;
     const CauseKind kind = !here ? CauseKind::listener_other_netns
                                  : (is_other_family(listener, address) ? CauseKind::listener_other_family
                                                                        : CauseKind::listener_other_address);
@@ -60,7 +61,7 @@ void add_listener_elsewhere(Candidate& candidate, const Story& story, const Pack
     cause.summary += " in " + name_of(found->listener.netns) + ", not in " + name_of(syn.netns);
   } else if (found->kind == CauseKind::listener_other_family) {
     cause.summary += is_ipv6(found->listener.address) ? ": IPv6 only" : ": IPv4 only";
-  } else if (serves(found->listener, server.address)) {
+  } else if (serves(found->listener, server.address) == true) {
     cause.summary += ", not for what comes in through " + syn.iif.value_or("another");
   } else {
     cause.summary += ", not on " + server.address;

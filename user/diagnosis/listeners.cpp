@@ -9,32 +9,34 @@ namespace pathtrace {
 
 namespace {
 
-// Stopped before the routing decision or on its way elsewhere, the packet may have been for a socket
-// of another namespace; a wildcard there is no evidence that it was.
-bool may_be_for(const Listener& listener, const Packet& packet, const std::string& address) {
-  if (!serves(listener, address)) return false;
-  return listener.netns.inode == packet.netns.inode || listener.address == address;
-}
+// Where the routing decision of the packet's namespace sends it, as far as it had got.
+enum class Way { unknown, here, elsewhere };
 
-bool was_for_this_namespace(const Packet& packet) {
+Way way_of(const Packet& packet) {
   const auto decision = std::find_if(packet.steps.rbegin(), packet.steps.rend(), is_decision);
-  return decision != packet.steps.rend() && decision->hook == Hook::input;
+  if (decision == packet.steps.rend() || !decision->hook) return Way::unknown;
+  switch (*decision->hook) {
+    case Hook::input:
+      return Way::here;
+    case Hook::forward:
+      return Way::elsewhere;
+    case Hook::output:
+    case Hook::postrouting:
+      return packet.oif == "lo" ? Way::here : Way::elsewhere;
+    default:
+      return Way::unknown;
+  }
 }
 
-bool goes_elsewhere(const Packet& packet) {
-  const auto decision = std::find_if(packet.steps.rbegin(), packet.steps.rend(), is_decision);
-  if (decision == packet.steps.rend()) return false;
-  const bool outbound = decision->hook == Hook::output || decision->hook == Hook::postrouting;
-  return decision->hook == Hook::forward || (outbound && packet.oif != "lo");
-}
-
+// A wildcard takes whatever is for its namespace: no evidence that the packet was.
 const Listener* find(const std::vector<Listener>& listeners, const Packet& packet,
                      const std::string& address) {
+  const Way way = way_of(packet);
   for (const Listener& listener : listeners) {
     const bool here = listener.netns.inode == packet.netns.inode;
-    if (here && goes_elsewhere(packet)) continue;
-    if (!here && was_for_this_namespace(packet)) continue;
-    if (may_be_for(listener, packet, address)) return &listener;
+    if (here ? way == Way::elsewhere : way == Way::here) continue;
+    const bool known = listener.address == address || (here && way == Way::here);
+    if (known && serves(listener, address) == true) return &listener;
   }
   return nullptr;
 }
@@ -58,7 +60,7 @@ void add_full_listener(Candidate& candidate, const Story& story, const ListenerF
   if (!story.listeners()) return;
   const std::string& address = story.trace().connection.server.address;
   for (const Listener& listener : *story.listeners()) {
-    if (listener.netns.inode != fact.netns.inode || !serves(listener, address)) continue;
+    if (listener.netns.inode != fact.netns.inode || serves(listener, address) == false) continue;
     candidate.cause.listener = listener;
     candidate.cause.listener->backlog = fact.what.backlog;
     candidate.cause.listener->max_backlog = fact.what.max_backlog;

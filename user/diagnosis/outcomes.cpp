@@ -64,9 +64,9 @@ PacketOutcome outcome_of(const ConnectionTrace& trace, const Packet& packet) {
   if (last->verdict == Verdict::queue) return PacketOutcome::queued;
   if (last->verdict == Verdict::stolen) return PacketOutcome::unknown;
   // after POSTROUTING of a packet that came in, it was forwarded
-  const bool came_in = packet.origin == Origin::wire ||
-                       std::any_of(packet.steps.begin(), packet.steps.end(),
-                                   [](const Step& s) { return s.hook == Hook::forward; });
+  const bool came_in =
+      packet.origin == Origin::wire || std::any_of(packet.steps.begin(), packet.steps.end(),
+                                                   [](const Step& s) { return s.hook == Hook::forward; });
   return came_in && last->hook == Hook::postrouting ? PacketOutcome::forwarded : by_hook(*last);
 }
 

@@ -124,11 +124,11 @@ std::optional<Stop> stop_of_reject(const Packet& packet) {
   return std::nullopt;
 }
 
-bool serves(const Listener& listener, const std::string& address) {
+std::optional<bool> serves(const Listener& listener, const std::string& address) {
   if (listener.address == address) return true;
   if (is_ipv6(address)) return listener.address == "::";
-  return listener.address == "0.0.0.0" || (listener.address == "::" && !listener.v6only.value_or(false)) ||
-         listener.address == "::ffff:" + address;
+  if (listener.address == "::") return listener.v6only ? std::optional(!*listener.v6only) : std::nullopt;
+  return listener.address == "0.0.0.0" || listener.address == "::ffff:" + address;
 }
 
 }  // namespace pathtrace

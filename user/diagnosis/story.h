@@ -68,7 +68,7 @@ std::optional<Stop> stop_of(const Packet& packet);
 // The same for a packet that was rejected: the step right before its reject step.
 std::optional<Stop> stop_of_reject(const Packet& packet);
 
-// Does a socket bound to `listener` get what is sent to `address`?
-bool serves(const Listener& listener, const std::string& address);
+// Does a socket bound to `listener` get what is sent to `address`? nullopt: that isn't known.
+std::optional<bool> serves(const Listener& listener, const std::string& address);
 
 }  // namespace pathtrace

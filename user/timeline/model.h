@@ -105,7 +105,7 @@ struct Listener {
   std::optional<std::uint32_t> backlog;  // connections waiting for accept()
   std::optional<std::uint32_t> max_backlog;
   std::optional<std::string> device;  // the only interface it is bound to (SO_BINDTODEVICE)
-  // Bound to an IPv6 address and doesn't serve IPv4 through it; nullopt: not known. Not in JSON.
+  // Of "::": it doesn't serve IPv4 as well (IPV6_V6ONLY). nullopt: not known. Not in JSON.
   std::optional<bool> v6only;
 
   bool operator==(const Listener&) const = default;
