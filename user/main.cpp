@@ -14,14 +14,17 @@
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "capture/file.h"
 #include "cli/live.h"
 #include "cli/match.h"
 #include "cli/options.h"
+#include "cli/outputs.h"
 #include "cli/version.h"
 #include "render/output.h"
 #include "render/write.h"
@@ -50,36 +53,43 @@ bool is_same_file(const std::string& a, const std::string& b) {
          one.st_ino == other.st_ino;
 }
 
-Result<std::vector<std::unique_ptr<Sink>>> make_sinks(const Options& options) {
-  std::vector<std::unique_ptr<Sink>> sinks;
-  if (options.json) {
-    sinks.push_back(make_json_sink(stdout));
-  } else if (!options.quiet || !options.write_file) {
-    sinks.push_back(make_text_sink(stdout, terminal_options()));
-  }
+Result<std::unique_ptr<Sink>> make_output(const Options& options) {
+  std::vector<std::pair<std::string, std::unique_ptr<Sink>>> sinks;
+  sinks.emplace_back("standard output",
+                     options.json ? make_json_sink(stdout) : make_text_sink(stdout, terminal_options()));
   if (options.write_file && options.read_file && is_same_file(*options.write_file, *options.read_file))
     return Error{ExitStatus::usage, "-r and -w name the same file; write to another one", {}};
   if (options.write_file) {
     auto capture = create_capture(*options.write_file);
     if (!capture) return capture.error();
-    sinks.push_back(std::move(*capture));
+    sinks.emplace_back(sanitise(*options.write_file), std::move(*capture));
   }
-  return sinks;
+  return std::unique_ptr<Sink>(
+      std::make_unique<Outputs>(std::move(sinks), [quiet = options.quiet](const std::string& what) {
+        if (!quiet) notice("{}", what);
+      }));
 }
 
-Result<void> replay_file(const Options& options, std::vector<std::unique_ptr<Sink>>& sinks) {
-  ReplayFilter filter(options.filter);
-  auto result = replay(*options.read_file, [&](const Record& record) -> Result<void> {
-    if (!filter.keep(record)) return {};
-    for (auto& sink : sinks)
-      if (auto written = sink->write(record); !written) return written;
-    return {};
-  });
+void tell_what_is_cut_off(const std::string& file, const ReplayResult& result) {
+  notice("{} has no end: cut off after {} line{}{}; what came before is shown",
+         file == "-" ? "standard input" : sanitise(file), result.lines, result.lines == 1 ? "" : "s",
+         result.truncated ? ", within the next" : "");
+}
+
+Result<void> write_all(Sink& output, const std::vector<Record>& records) {
+  for (const Record& record : records)
+    if (auto written = output.write(record); !written) return written;
+  return {};
+}
+
+Result<void> replay_file(const Options& options, Sink& output) {
+  ReplayFilter filter(options.filter, describe(options.filter, std::nullopt));
+  const auto result = replay(*options.read_file,
+                             [&](const Record& record) { return write_all(output, filter.take(record)); });
   if (!result) return result.error();
-  for (auto& sink : sinks)
-    if (auto flushed = sink->flush(); !flushed) return flushed;
-  if (result->truncated && !options.quiet)
-    notice("{}: its last line is cut off; what came before it is shown", *options.read_file);
+  if (auto written = write_all(output, filter.rest()); !written) return written;
+  if (auto finished = output.finish(); !finished) return finished;
+  if (!result->has_end && !options.quiet) tell_what_is_cut_off(*options.read_file, *result);
   return {};
 }
 
@@ -111,9 +121,9 @@ int run(const std::vector<std::string>& arguments) {
                  fmt::format("--ready-fd {}: {}", *options->ready_fd, std::strerror(errno)),
                  {}},
                 0);
-  auto sinks = make_sinks(*options);
-  if (!sinks) return fail(sinks.error(), options->verbosity);
-  auto result = options->read_file ? replay_file(*options, *sinks) : trace_live(*options, *sinks);
+  const auto output = make_output(*options);
+  if (!output) return fail(output.error(), options->verbosity);
+  const auto result = options->read_file ? replay_file(*options, **output) : trace_live(*options, **output);
   return result ? 0 : fail(result.error(), options->verbosity);
 }
 

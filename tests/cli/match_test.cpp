@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "cli/match.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <sstream>
 
@@ -9,6 +9,9 @@
 
 namespace pathtrace {
 namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 pt_filter filter(const std::string& line) {
   std::istringstream in(line);
@@ -27,6 +30,24 @@ Packet packet() {
   out.source = {"10.0.0.9", 51514};
   out.destination = {"10.0.0.1", 80};
   out.iif = "eth0";
+  return out;
+}
+
+Packet error() {
+  Packet out;
+  out.protocol = "icmp";
+  out.connection = 9;
+  out.source = {"10.0.0.1", {}};
+  out.destination = {"10.0.0.9", {}};
+  return out;
+}
+
+Connection connection(std::uint64_t id) {
+  Connection out;
+  out.id = id;
+  out.protocol = "tcp";
+  out.client = {"10.0.0.9", 51514};
+  out.server = {"10.0.0.1", 80};
   return out;
 }
 
@@ -109,23 +130,73 @@ TEST(Match, AConnectionByItsEndsBeforeAndAfterNat) {
 }
 
 TEST(ReplayFilter, KeepsWhatBelongsToAKeptConnection) {
-  ReplayFilter kept(filter("--dport 80 -i eth0"));
-  Packet error;
-  error.protocol = "icmp";
-  error.connection = 9;
-  error.source = {"10.0.0.1", {}};
-  error.destination = {"10.0.0.9", {}};
-  EXPECT_TRUE(kept.keep(packet()));
-  EXPECT_TRUE(kept.keep(error));
-  Connection connection;
-  connection.id = 9;
-  EXPECT_TRUE(kept.keep(connection));
-  connection.id = 10;
-  connection.protocol = "tcp";
-  connection.client = {"10.0.0.9", 51515};
-  connection.server = {"10.0.0.1", 80};
-  EXPECT_FALSE(kept.keep(connection)) << "none of its packets was on eth0";
-  EXPECT_TRUE(kept.keep(LostRecord{}));
+  ReplayFilter picked(filter("--dport 80 -i eth0"), "x");
+  EXPECT_THAT(picked.take(packet()), IsEmpty()) << "it waits for its connection";
+  EXPECT_THAT(picked.take(error()), IsEmpty());
+  EXPECT_THAT(picked.take(connection(9)),
+              ElementsAre(Record(packet()), Record(error()), Record(connection(9))));
+  EXPECT_THAT(picked.take(error()), ElementsAre(Record(error())));
+  EXPECT_THAT(picked.take(connection(9)), ElementsAre(Record(connection(9))));
+  EXPECT_THAT(picked.take(connection(10)), IsEmpty()) << "none of its packets was on eth0";
+  EXPECT_THAT(picked.take(LostRecord{}), ElementsAre(Record(LostRecord{})));
+}
+
+// As live: the kernel side looks at the packet that an ICMP error quotes.
+TEST(ReplayFilter, AnIcmpErrorIsOfTheProtocolThatItQuotes) {
+  ReplayFilter tcp(filter("-p tcp"), "x");
+  EXPECT_THAT(tcp.take(error()), IsEmpty());
+  EXPECT_THAT(tcp.take(connection(9)), ElementsAre(Record(error()), Record(connection(9))));
+  ReplayFilter icmp(filter("-p icmp"), "x");
+  EXPECT_THAT(icmp.take(error()), IsEmpty());
+  EXPECT_THAT(icmp.take(connection(9)), IsEmpty());
+  Connection echo = connection(9);
+  echo.protocol = "icmp";
+  EXPECT_THAT(icmp.take(echo), ElementsAre(Record(echo)));
+}
+
+TEST(ReplayFilter, WhatItPicksIsAStreamOfItsOwn) {
+  ReplayFilter picked(filter("--dport 80"), "tcp,udp port 80");
+  StartRecord start;
+  start.filter = "everything";
+  StartRecord started = start;
+  started.filter = "everything; of these tcp,udp port 80";
+  EXPECT_THAT(picked.take(start), ElementsAre(Record(started)));
+  picked.take(packet());
+  picked.take(connection(9));
+  picked.take(connection(9));
+  Packet other = packet();
+  other.connection = 11;
+  other.destination.port = 443;
+  picked.take(other);
+  Connection elsewhere = connection(11);
+  elsewhere.server.port = 443;
+  EXPECT_THAT(picked.take(elsewhere), IsEmpty());
+  EndRecord end;
+  end.connections = 2;
+  end.packets = 2;
+  end.lost = 3;
+  EndRecord ended = end;
+  ended.connections = 1;
+  ended.packets = 1;
+  EXPECT_THAT(picked.take(end), ElementsAre(Record(ended)));
+}
+
+TEST(ReplayFilter, WhatIsCutOffBeforeItsConnectionIsTakenByItself) {
+  ReplayFilter picked(filter("--dport 80"), "x");
+  picked.take(packet());
+  picked.take(error());
+  EXPECT_THAT(picked.rest(), ElementsAre(Record(packet())));
+  EXPECT_THAT(picked.rest(), IsEmpty());
+}
+
+TEST(ReplayFilter, WithoutAFilterNothingChanges) {
+  ReplayFilter all(filter(""), "x");
+  Packet arp = packet();
+  arp.protocol = "37";
+  EndRecord end;
+  end.packets = 7;
+  for (const Record& record : {Record(StartRecord{}), Record(arp), Record(end)})
+    EXPECT_THAT(all.take(record), ElementsAre(record));
 }
 
 }  // namespace

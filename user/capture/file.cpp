@@ -50,10 +50,14 @@ Error output_error(const std::string& path) {
 
 class CaptureSink final : public Sink {
  public:
-  CaptureSink(std::FILE* file, std::string path) : file_(file), path_(std::move(path)) {}
+  CaptureSink(std::FILE* file, std::string path, bool created)
+      : file_(file), path_(std::move(path)), created_(created) {}
   CaptureSink(const CaptureSink&) = delete;
   CaptureSink& operator=(const CaptureSink&) = delete;
-  ~CaptureSink() override { std::fclose(file_); }
+  ~CaptureSink() override {
+    if (created_ && !begun_) remove_it();
+    std::fclose(file_);
+  }
 
   Result<void> write(const Record& record) override {
     // Not when it is opened: a run that fails before it traces anything leaves the old capture alone.
@@ -70,6 +74,14 @@ class CaptureSink final : public Sink {
   Result<void> flush() override { return named(flush_text(file_)); }
 
  private:
+  // Unless the name is another file's by now.
+  void remove_it() {
+    struct stat ours {};
+    struct stat named {};
+    if (::fstat(::fileno(file_), &ours) == 0 && ::lstat(path_.c_str(), &named) == 0 &&
+        ours.st_dev == named.st_dev && ours.st_ino == named.st_ino)
+      (void)::unlink(path_.c_str());
+  }
   [[nodiscard]] Result<void> named(Result<void> result) const {
     if (result || result.error().status == ExitStatus::success) return result;
     return Error{result.error().status, sanitise(path_) + ": " + result.error().message, {}};
@@ -77,6 +89,7 @@ class CaptureSink final : public Sink {
 
   std::FILE* file_;
   std::string path_;
+  bool created_;
   bool begun_ = false;
 };
 
@@ -124,6 +137,7 @@ Result<void> Replay::take_line(const std::string& line) {
   const auto record = from_json_line(line);
   if (!record) return started_ ? wrong(record.error().message) : not_a_capture(record.error().message);
   if (auto result = check_order(*record); !result) return result;
+  ++result_.lines;
   return take_(*record);
 }
 
@@ -164,13 +178,16 @@ Result<ReplayResult> Replay::run() {
 }  // namespace
 
 Result<std::unique_ptr<Sink>> create_capture(const std::string& path) {
-  Fd fd(path == "-" ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0)
-                    : ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644));
+  constexpr int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY;
+  const bool standard = path == "-";
+  Fd fd(standard ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0) : ::open(path.c_str(), flags | O_EXCL, 0644));
+  const bool created = !standard && fd;
+  if (!standard && !created && errno == EEXIST) fd = Fd(::open(path.c_str(), flags, 0644));
   if (!fd) return output_error(path);
   std::FILE* file = ::fdopen(fd.get(), "w");
   if (file == nullptr) return output_error(path);
   (void)fd.release();
-  return std::unique_ptr<Sink>(std::make_unique<CaptureSink>(file, path));
+  return std::unique_ptr<Sink>(std::make_unique<CaptureSink>(file, path, created));
 }
 
 Result<ReplayResult> replay(const std::string& path, const std::function<Result<void>(const Record&)>& take) {

@@ -62,8 +62,7 @@ std::vector<std::string> without(std::vector<std::string> lines, const std::vect
 
 class LiveTrace {
  public:
-  LiveTrace(const Options& options, std::vector<std::unique_ptr<Sink>>& sinks)
-      : options_(options), sinks_(sinks) {}
+  LiveTrace(const Options& options, Sink& output) : options_(options), output_(output) {}
 
   Result<void> run();
 
@@ -81,8 +80,6 @@ class LiveTrace {
   Result<void> report();
   Result<void> report_loss();
   void say_notices();
-  Result<void> write(const Record& record);
-  Result<void> flush();
   void on_event(const pt_event& event);
   void expect_module(std::int64_t since_ns);
   void watch_for_new_modules();
@@ -94,7 +91,7 @@ class LiveTrace {
   }
 
   const Options& options_;
-  std::vector<std::unique_ptr<Sink>>& sinks_;
+  Sink& output_;
   const TraceClock clock_;
   pt_filter filter_{};
   std::optional<StopSignals> signals_;
@@ -121,18 +118,6 @@ class LiveTrace {
   std::vector<std::string> said_;     // shortcomings
   std::string stop_reason_;
 };
-
-Result<void> LiveTrace::write(const Record& record) {
-  for (auto& sink : sinks_)
-    if (auto written = sink->write(record); !written) return written;
-  return {};
-}
-
-Result<void> LiveTrace::flush() {
-  for (auto& sink : sinks_)
-    if (auto flushed = sink->flush(); !flushed) return flushed;
-  return {};
-}
 
 Result<void> LiveTrace::prepare() {
   filter_ = options_.filter;
@@ -193,8 +178,8 @@ Result<void> LiveTrace::announce() {
   start.filter = describe(options_.filter, options_.netns);
   start.backends = resolver_->backends();
   start.probes = tracer_->probes();
-  if (auto written = write(start); !written) return written;
-  if (auto flushed = flush(); !flushed) return flushed;
+  if (auto written = output_.write(start); !written) return written;
+  if (auto flushed = output_.flush(); !flushed) return flushed;
   if (!options_.quiet) {
     to_stderr(readiness_notice(start));
     if (!options_.trace_key) notice("rules of nftables are not watched (--no-trace-key)");
@@ -279,10 +264,10 @@ Result<void> LiveTrace::report() {
     diagnose(trace, facts_);
     for (std::size_t i = trace.new_packets_from; i < trace.packets.size(); ++i) {
       ++packets_;
-      if (auto written = write(std::move(trace.packets[i])); !written) return written;
+      if (auto written = output_.write(std::move(trace.packets[i])); !written) return written;
     }
     if (!trace.again) ++connections_;
-    if (auto written = write(std::move(trace.connection)); !written) return written;
+    if (auto written = output_.write(std::move(trace.connection)); !written) return written;
   }
   return {};
 }
@@ -295,7 +280,7 @@ Result<void> LiveTrace::report_loss() {
   modules_missed_ = counts[PT_EVENT_MODULE_LOADED];
   looked_ns_ = begin_ns;
   for (const LostRecord& record : facts_.losses.note(counts, begin_ns, clock_.now_ns()))
-    if (auto written = write(record); !written) return written;
+    if (auto written = output_.write(record); !written) return written;
   return {};
 }
 
@@ -324,7 +309,7 @@ Result<void> LiveTrace::handle_events() {
   say_notices();
   if (auto loss = report_loss(); !loss) return loss;
   if (auto reported = report(); !reported) return reported;
-  return flush();
+  return output_.flush();
 }
 
 int LiveTrace::sleep_ms() const {
@@ -374,8 +359,8 @@ Result<void> LiveTrace::report_rest() {
   timeline_.finish(ended_ns_);
   if (auto loss = report_loss(); !loss) return loss;
   if (auto reported = report(); !reported) return reported;
-  if (auto written = write(end_record()); !written) return written;
-  return flush();
+  if (auto written = output_.write(end_record()); !written) return written;
+  return output_.finish();
 }
 
 EndRecord LiveTrace::end_record() const {
@@ -415,8 +400,6 @@ Result<void> LiveTrace::run() {
 
 }  // namespace
 
-Result<void> trace_live(const Options& options, std::vector<std::unique_ptr<Sink>>& sinks) {
-  return LiveTrace(options, sinks).run();
-}
+Result<void> trace_live(const Options& options, Sink& output) { return LiveTrace(options, output).run(); }
 
 }  // namespace pathtrace

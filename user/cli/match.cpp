@@ -4,10 +4,16 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <array>
+#include <cstring>
+#include <iterator>
 
 namespace pathtrace {
 namespace {
+
+// Packets that wait for their connection; of a live stream there are few.
+constexpr std::size_t most_waiting = 65536;
 
 bool contains(const pt_prefix& prefix, const std::string& address) {
   if (prefix.family == 0) return true;
@@ -84,21 +90,76 @@ bool may_begin(const pt_filter& filter, const Observation& o) {
   return o.iif == filter.interface || o.oif == filter.interface;
 }
 
-bool ReplayFilter::keep_packet(const Packet& packet) {
-  if (!matches(filter_, packet)) return kept_.contains(packet.connection);
-  kept_.insert(packet.connection);
-  return true;
+ReplayFilter::ReplayFilter(const pt_filter& filter, std::string words)
+    : filter_(filter), words_(std::move(words)) {
+  const pt_filter nothing{};
+  all_ = std::memcmp(&filter, &nothing, sizeof(filter)) == 0;
 }
 
-bool ReplayFilter::keep_connection(const Connection& connection) {
-  if (kept_.contains(connection.id)) return true;
-  return filter_.interface[0] == '\0' && matches(filter_, connection);
+bool ReplayFilter::picks(const Connection& connection, const std::vector<Packet>& packets) const {
+  if (!protocol_matches(filter_, connection.protocol)) return false;
+  if (filter_.interface[0] == '\0' && matches(filter_, connection)) return true;
+  return std::any_of(packets.begin(), packets.end(), [&](Packet packet) {
+    packet.protocol = connection.protocol;
+    return matches(filter_, packet);
+  });
 }
 
-bool ReplayFilter::keep(const Record& record) {
-  if (const auto* packet = std::get_if<Packet>(&record)) return keep_packet(*packet);
-  if (const auto* connection = std::get_if<Connection>(&record)) return keep_connection(*connection);
-  return true;
+std::vector<Record> ReplayFilter::take_packet(const Packet& packet) {
+  if (picked_.contains(packet.connection)) {
+    ++packets_;
+    return {packet};
+  }
+  std::vector<Record> due;
+  if (n_waiting_ >= most_waiting) due = rest();
+  waiting_[packet.connection].push_back(packet);
+  ++n_waiting_;
+  return due;
+}
+
+std::vector<Record> ReplayFilter::take_connection(const Connection& connection) {
+  const auto node = waiting_.extract(connection.id);
+  const std::vector<Packet> packets = node ? std::move(node.mapped()) : std::vector<Packet>();
+  n_waiting_ -= packets.size();
+  if (!picked_.contains(connection.id)) {
+    if (!picks(connection, packets)) return {};
+    picked_.insert(connection.id);
+    ++connections_;
+  }
+  packets_ += packets.size();
+  std::vector<Record> due(packets.begin(), packets.end());
+  due.emplace_back(connection);
+  return due;
+}
+
+std::vector<Record> ReplayFilter::rest() {
+  std::vector<Record> due;
+  for (const auto& [id, packets] : std::exchange(waiting_, {}))
+    std::copy_if(packets.begin(), packets.end(), std::back_inserter(due),
+                 [this](const Packet& packet) { return matches(filter_, packet); });
+  n_waiting_ = 0;
+  packets_ += due.size();
+  return due;
+}
+
+std::vector<Record> ReplayFilter::take(const Record& record) {
+  if (all_) return {record};
+  if (const auto* packet = std::get_if<Packet>(&record)) return take_packet(*packet);
+  if (const auto* connection = std::get_if<Connection>(&record)) return take_connection(*connection);
+  if (const auto* start = std::get_if<StartRecord>(&record)) {
+    StartRecord picked = *start;
+    picked.filter += "; of these " + words_;
+    return {picked};
+  }
+  if (const auto* end = std::get_if<EndRecord>(&record)) {
+    std::vector<Record> due = rest();
+    EndRecord picked = *end;
+    picked.connections = connections_;
+    picked.packets = packets_;
+    due.emplace_back(std::move(picked));
+    return due;
+  }
+  return {record};
 }
 
 }  // namespace pathtrace

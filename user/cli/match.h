@@ -3,8 +3,13 @@
 // record still shows it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <map>
+#include <string>
 #include <unordered_set>
+#include <utility>
+#include <vector>
 
 #include "pathtrace/filter.h"
 #include "timeline/model.h"
@@ -21,19 +26,31 @@ bool matches(const pt_filter& filter, const Connection& connection);
 // device is no longer known, belong to such a connection only if something else does. Pure.
 bool may_begin(const pt_filter& filter, const Observation& observation);
 
-// Which records of a stream to show. A packet that doesn't match by itself but belongs to a
-// connection that did (an ICMP error, the far side of a NAT) is kept.
+// The part of a stream that a filter picks, as a stream of its own: `start` says what was picked, `end`
+// counts it. A connection is in it if it or one of its packets matches, and with it all of its packets: an
+// ICMP error is of the protocol that it quotes, the far side of a NAT has other addresses. So packets wait
+// for their connection, which comes right after them. A filter that asks for nothing changes nothing.
 class ReplayFilter {
  public:
-  explicit ReplayFilter(const pt_filter& filter) : filter_(filter) {}
-  bool keep(const Record& record);
+  // `words`: the filter, for `start`.
+  ReplayFilter(const pt_filter& filter, std::string words);
+  // The next record of the stream → those of the picked stream that are due now, in order.
+  std::vector<Record> take(const Record& record);
+  // The stream is over: packets whose connection never came, each by itself.
+  std::vector<Record> rest();
 
  private:
-  bool keep_packet(const Packet& packet);
-  bool keep_connection(const Connection& connection);
+  std::vector<Record> take_packet(const Packet& packet);
+  std::vector<Record> take_connection(const Connection& connection);
+  [[nodiscard]] bool picks(const Connection& connection, const std::vector<Packet>& packets) const;
 
   pt_filter filter_;
-  std::unordered_set<std::uint64_t> kept_;
+  std::string words_;
+  bool all_;
+  std::unordered_set<std::uint64_t> picked_;              // connections
+  std::map<std::uint64_t, std::vector<Packet>> waiting_;  // by connection
+  std::size_t n_waiting_ = 0;                             // packets
+  std::uint64_t packets_ = 0, connections_ = 0;           // passed on
 };
 
 }  // namespace pathtrace

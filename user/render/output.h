@@ -21,6 +21,8 @@ class Sink {
   // Fails on a write error (EPIPE: with ExitStatus::success, the reader has gone away).
   virtual Result<void> write(const Record& record) = 0;
   virtual Result<void> flush() = 0;
+  // Nothing comes any more, be it that the stream has an EndRecord or that it was cut off. Flushes.
+  virtual Result<void> finish() { return flush(); }
 };
 
 struct TextOptions {
@@ -32,7 +34,7 @@ struct TextOptions {
 // The timeline view on `out` (not owned). StartRecord and EndRecord are not printed here: notices
 // go to stderr, by readiness_notice() and closing_notice(). LostRecord is printed where it happened.
 // Packets wait for their connection; those whose connection was never reported (a capture cut
-// off) are printed by an EndRecord.
+// off) are printed by finish().
 std::unique_ptr<Sink> make_text_sink(std::FILE* out, TextOptions options);
 // JSON Lines on `out` (not owned), a line a record.
 std::unique_ptr<Sink> make_json_sink(std::FILE* out);

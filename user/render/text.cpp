@@ -24,6 +24,7 @@ class TextSink final : public Sink {
     return std::visit([this](const auto& one) { return take(one); }, record);
   }
   Result<void> flush() override { return flush_text(out_); }
+  Result<void> finish() override;
 
  private:
   struct Waiting {
@@ -36,7 +37,8 @@ class TextSink final : public Sink {
   Result<void> take(const Packet& packet);
   Result<void> take(const Connection& connection);
   Result<void> take(const LostRecord& lost);
-  Result<void> take(const EndRecord& end);
+  static Result<void> take(const EndRecord& /*end*/) { return {}; }
+  Result<void> print_rest();
 
   void discard_oldest();
   Waiting take_waiting(std::uint64_t id);
@@ -120,7 +122,12 @@ Result<void> TextSink::take(const LostRecord& lost) {
                "): connections shown from here on may lack packets\n");
 }
 
-Result<void> TextSink::take(const EndRecord& /*end*/) {
+Result<void> TextSink::finish() {
+  if (auto printed = print_rest(); !printed) return printed;
+  return flush();
+}
+
+Result<void> TextSink::print_rest() {
   while (!order_.empty()) {
     const Waiting waiting = take_waiting(order_.front());
     unaccounted_ += waiting.discarded;
