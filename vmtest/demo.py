@@ -22,6 +22,9 @@ EXPECTED = {
     "10.1.0.13": "timed.out",
     "10.1.0.14": "established|closed",
 }
+# Without one of these pathtrace would show all that goes on in the VM.
+FILTERS = ("-p", "--proto", "-s", "--src", "-d", "--dst", "--host", "--sport", "--dport", "--port", "-i", "--interface")
+NO_PERMISSION = 3  # pathtrace's exit status
 
 
 def main(arguments: list[str]) -> int:
@@ -31,7 +34,7 @@ def main(arguments: list[str]) -> int:
     port = next((value for option in ("--dport", "--port") for value in [taken(arguments, option, None)[0]] if value), "80")
     if not re.fullmatch(r"\d+", port):
         raise SystemExit(f"demo: the demo's services need one port, not {port!r}")
-    asked = (arguments or ["--dport", "80"]) + command
+    asked = with_filter(arguments) + command
     seen = bytearray()
 
     def show(data: bytes) -> None:
@@ -56,6 +59,12 @@ def main(arguments: list[str]) -> int:
         return 1
     tell_of_this_host()
     return missing(seen.decode(errors="replace"), bool(arguments or command))
+
+
+def with_filter(arguments: list[str]) -> list[str]:
+    """`--dport 80` unless the arguments have a filter of their own."""
+    names = (argument.partition("=")[0] if argument.startswith("--") else argument[:2] for argument in arguments if argument.startswith("-"))
+    return arguments if any(name in FILTERS for name in names) else ["--dport", "80", *arguments]
 
 
 def taken(arguments: list[str], option: str, default: str | None) -> tuple[str | None, list[str]]:
@@ -83,18 +92,28 @@ def missing(output: str, own_options: bool) -> int:
 
 
 def tell_of_this_host() -> None:
-    command = f"{os.path.relpath(PATHTRACE)} --dport 80"
-    why = why_not_here()
-    print(f"\nNot on this machine ({why}). On a host of yours, as root: {command}" if why else f"\nOn this machine, too, as root: {command}")
-
-
-def why_not_here() -> str:
-    """Why this machine's own kernel can't be traced, by a run of a moment on a port that nobody uses; "" if it can."""
+    """By a run of a moment on a port that nobody uses."""
     command = [PATHTRACE, "--json", "--netns", "self", "--no-trace-key", "-p", "udp", "--port", "1", "--duration", "0.01"]
     try:
-        tried = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        print("\n" + of_this_host(subprocess.run(command, capture_output=True, text=True, timeout=60), os.path.relpath(PATHTRACE)))
+    except (OSError, subprocess.TimeoutExpired) as error:
+        print(f"\nNot on this machine (pathtrace could not be tried: {error}).")
+
+
+def of_this_host(tried: subprocess.CompletedProcess, program: str) -> str:
+    if tried.returncode == NO_PERMISSION:
+        return f"On this machine it was not tried, as that takes root: sudo {program} --dport 80"
+    why = why_not_here(tried)
+    if why:
+        return f"Not on this machine ({why}). On a host of yours, as root: {program} --dport 80"
+    return f"On this machine, too, as root: {program} --dport 80"
+
+
+def why_not_here(tried: subprocess.CompletedProcess) -> str:
+    """Why this machine's own kernel can't be traced; "" if it can."""
+    try:
         probes = json.loads(tried.stdout.partition("\n")[0])["probes"] if tried.returncode == 0 else []
-    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError) as error:
+    except (ValueError, KeyError) as error:
         return f"pathtrace could not be tried: {error}"
     if tried.returncode != 0:
         said = next((line.strip() for line in tried.stderr.splitlines() if line.strip()), f"status {tried.returncode}")
