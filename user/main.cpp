@@ -2,6 +2,7 @@
 // pathtrace: which rule decided, and who answered. Options → a live trace or a replay → sinks.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <langinfo.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -36,6 +37,7 @@ using namespace pathtrace;
 
 TextOptions terminal_options() {
   TextOptions text;
+  text.utf8 = std::string_view(nl_langinfo(CODESET)) == "UTF-8";
   if (isatty(STDOUT_FILENO) == 0) return text;
   const char* no_color = std::getenv("NO_COLOR");
   const char* terminal = std::getenv("TERM");

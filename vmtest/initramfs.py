@@ -30,6 +30,8 @@ TOOLS = """
 /usr/sbin/nft /usr/sbin/ipset /usr/sbin/conntrack /usr/sbin/bpftool
 /usr/sbin/xtables-legacy-multi /usr/sbin/xtables-nft-multi /usr/sbin/arptables-legacy /usr/sbin/ebtables-legacy
 """.split()
+# What LANG=C.UTF-8 of guest/init needs.
+LOCALE = Path("/usr/lib/locale/C.utf8/LC_CTYPE")
 KMOD_NAMES = ("modprobe", "insmod", "rmmod", "lsmod", "modinfo", "depmod")
 
 # Applets that the real tools stand for; busybox would also prefer its own `ip` and `nc` inside its own shell, so that is left out too.
@@ -77,11 +79,11 @@ def build(kernel: Kernel, tested: Archive, initrd: Path) -> None:
 
 
 def base_part(parts: Path) -> Path:
-    missing = [tool for tool in TOOLS if not os.path.exists(tool)]
+    missing = [str(path) for path in (*TOOLS, LOCALE) if not os.path.exists(path)]
     if missing:
         raise InitramfsError(f"not installed: {' '.join(missing)} (vmtest/install installs what is needed)")
     plugins = sorted(Path(XTABLES_PLUGINS).glob("*.so"))
-    inputs = [Path(tool) for tool in TOOLS] + plugins
+    inputs = [Path(tool) for tool in TOOLS] + plugins + [LOCALE]
     path = parts / f"base-{key(inputs)}.cpio"
     if path.exists():
         return path
@@ -105,6 +107,7 @@ def base_part(parts: Path) -> Path:
     root.link("usr/bin/sh", "dash")
     for tool in TOOLS:
         program(root, Path(tool), tool)
+    root.copy(LOCALE, str(LOCALE))
     root.link("usr/sbin/ip", "../bin/ip")
     for name in KMOD_NAMES:
         root.link(f"usr/sbin/{name}", "../bin/kmod")
