@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "cli/command.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <unistd.h>
 
+#include <array>
 #include <csignal>
 
 namespace pathtrace {
@@ -22,6 +25,20 @@ TEST(Command, ItsStatusIsThatOfAShell) {
   auto killed = Command::start({"sh", "-c", "kill -KILL $$"});
   ASSERT_TRUE(killed);
   EXPECT_EQ(killed->wait(), 128 + SIGKILL);
+}
+
+TEST(Command, ItsOutputGoesWhereItIsTold) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe2(ends.data(), O_CLOEXEC), 0);
+  const Fd reading(ends[0]);
+  Fd writing(ends[1]);
+  auto command = Command::start({"echo", "here"}, writing.get());
+  ASSERT_TRUE(command);
+  writing.reset();
+  std::array<char, 16> said{};
+  EXPECT_EQ(read(reading.get(), said.data(), said.size()), 5);
+  EXPECT_STREQ(said.data(), "here\n");
+  EXPECT_EQ(command->wait(), 0);
 }
 
 TEST(Command, OneThatIsNotThereSaysSo) {

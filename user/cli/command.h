@@ -21,8 +21,8 @@ class Command {
   ~Command() { end(); }
 
   // Found by PATH, with the caller's own environment, signal mask emptied.
-  // ExitStatus::command_failed says why it can't be started.
-  static Result<Command> start(const std::vector<std::string>& arguments);
+  // ExitStatus::command_failed says why it can't be started. Its standard output is the caller's `output`.
+  static Result<Command> start(const std::vector<std::string>& arguments, int output = STDOUT_FILENO);
 
   // Readable when it has ended.
   [[nodiscard]] int fd() const { return pidfd_.get(); }

@@ -101,6 +101,7 @@ class LiveTrace {
   std::optional<Decoder> decoder_;
   std::optional<EventReader> reader_;
   std::optional<Command> command_;
+  int command_status_ = 0;
   Timeline timeline_;
   Facts facts_;
   ListenerCache listeners_{find_listeners, TraceClock::monotonic_ns};
@@ -336,7 +337,7 @@ Result<void> LiveTrace::loop() {
     if (enough()) stop("count reached");
     if ((wait[1].revents & POLLIN) != 0) stop("interrupted");
     if ((wait[2].revents & POLLIN) != 0) {
-      command_->wait();
+      command_status_ = command_->wait();
       stop("command ended");
     }
     if (options_.duration &&
@@ -377,6 +378,8 @@ Result<void> LiveTrace::finish(Result<void> so_far) {
   if (!result && result.error().status == ExitStatus::success) return result;  // nobody reads any more
   if (!result) stop_reason_ = result.error().status == ExitStatus::output_failed ? "output failed" : "failed";
   if (options_.quiet) return result;
+  if (command_status_ != 0)
+    notice("{} ended with status {}", sanitise(options_.command.front()), command_status_);
   to_stderr(closing_notice(end_record()));
   if (const auto early = timeline_.evicted(); early != 0)
     notice("connections reported before their fate was known, for want of room: {}", early);
@@ -387,7 +390,8 @@ Result<void> LiveTrace::run() {
   if (auto prepared = prepare(); !prepared) return prepared;
   if (auto announced = announce(); !announced) return announced;
   if (!options_.command.empty()) {
-    auto command = Command::start(options_.command);
+    // JSON Lines have standard output to themselves
+    auto command = Command::start(options_.command, options_.json ? STDERR_FILENO : STDOUT_FILENO);
     if (!command) {
       stop("command could not be started");
       (void)finish({});
