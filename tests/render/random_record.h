@@ -39,7 +39,8 @@ class RandomRecord {
     out.filter = text();
     out.backends = several<Backend>([&] { return one_of<Backend>(); });
     out.probes = several<ProbeStatus>([&] {
-      return ProbeStatus{text(), one_of<ProbeState>(), maybe([&] { return text(); })};
+      return ProbeStatus{text(), one_of<ProbeState>(), maybe([&] { return text(); }),
+                         maybe([&] { return text(); })};
     });
     return out;
   }
@@ -58,6 +59,7 @@ class RandomRecord {
     out.direction = one_of<Direction>();
     out.protocol = text();
     out.source = endpoint();
+    if (below(5) == 0) out.source.address.clear();
     out.destination = endpoint();
     out.flags = maybe([&] { return text(); });
     out.length = maybe([&] { return number<std::uint32_t>(); });

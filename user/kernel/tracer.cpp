@@ -428,8 +428,11 @@ std::vector<ProbeStatus> Tracer::probes() const {
   std::vector<ProbeStatus> result;
   for (const auto& p : state_->progress) {
     ProbeStatus status{
-        std::string(p.probe->name), p.attached ? ProbeState::attached : ProbeState::unavailable, {}};
-    if (!p.attached) status.why = p.why;
+        std::string(p.probe->name), p.attached ? ProbeState::attached : ProbeState::unavailable, {}, {}};
+    if (!p.attached) {
+      status.why = p.why;
+      status.lost = std::string(p.probe->lost);
+    }
     result.push_back(std::move(status));
   }
   return result;

@@ -180,6 +180,7 @@ void put(JsonWriter& out, const ProbeStatus& probe) {
   out.member("name", probe.name);
   out.member("state", probe.state);
   out.member("why", probe.why);
+  out.member("lost", probe.lost);
   out.end_object();
 }
 
@@ -209,7 +210,8 @@ void put_members(JsonWriter& out, const Packet& packet) {
   put(out, packet.netns);
   out.member("direction", packet.direction);
   out.member("protocol", packet.protocol);
-  out.member("src", packet.source.address);
+  out.key("src");
+  packet.source.address.empty() ? out.null() : out.text(packet.source.address);
   out.member("sport", packet.source.port);
   out.member("dst", packet.destination.address);
   out.member("dport", packet.destination.port);

@@ -136,7 +136,8 @@ Record read_start(const Fields& in) {
     start.backends.push_back(backend.value_or(Backend::nftables));
   });
   in.each("probes", [&](const Fields& one) {
-    start.probes.push_back({one.text("name"), one.one_of<ProbeState>("state"), one.text_or_null("why")});
+    start.probes.push_back({one.text("name"), one.one_of<ProbeState>("state"), one.text_or_null("why"),
+                            one.text_or_null("lost")});
   });
   return start;
 }
@@ -149,7 +150,7 @@ Record read_packet(const Fields& in) {
   packet.netns = read_netns(in.object("netns"));
   packet.direction = in.one_of<Direction>("direction");
   packet.protocol = in.text("protocol");
-  packet.source = {in.text("src"), in.number_or_null<std::uint16_t>("sport")};
+  packet.source = {in.text_or_null("src").value_or(""), in.number_or_null<std::uint16_t>("sport")};
   packet.destination = {in.text("dst"), in.number_or_null<std::uint16_t>("dport")};
   packet.flags = in.text_or_null("flags");
   packet.length = in.number_or_null<std::uint32_t>("length");

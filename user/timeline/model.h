@@ -83,7 +83,7 @@ struct Packet {
   Netns netns;
   Direction direction = Direction::original;
   std::string protocol;              // "tcp", "udp", "icmp", "icmpv6", else the number
-  Endpoint source;                   // JSON: src, sport
+  Endpoint source;                   // JSON: src, sport; no address: who sent an ICMP error was not seen
   Endpoint destination;              // JSON: dst, dport
   std::optional<std::string> flags;  // TCP: "S", "SA", "R", "FA", "PA", "A", ...
   std::optional<std::uint32_t> length;
@@ -163,7 +163,8 @@ PATHTRACE_WORDS(ProbeState, "attached", "unavailable");
 struct ProbeStatus {
   std::string name;
   ProbeState state = ProbeState::attached;
-  std::optional<std::string> why;
+  std::optional<std::string> why;   // it is unavailable
+  std::optional<std::string> lost;  // what can't be told without it
 
   bool operator==(const ProbeStatus&) const = default;
 };
