@@ -173,7 +173,7 @@ TEST(Options, RefusedWithTheReason) {
       {"--duration 5d", "--duration: '5d' is not a time such as 30, 30s, 5m or 1h"},
       {"--duration ''", "--duration: '' is not a time such as 30, 30s, 5m or 1h"},
       {"--ready-fd x", "--ready-fd: 'x' is not a whole number from 0 to 2147483647"},
-      {"--max-rules 0", "--max-rules: '0' is not a whole number from 1 to 1048576"},
+      {"--max-rules 0", "--max-rules: '0' is not a whole number from 1 to 65536"},
       {"--buffer 63K", "--buffer: '63K' is not a size from 64K to 1G, such as 512K, 8M or 1G"},
       {"--buffer 2G", "--buffer: '2G' is not a size from 64K to 1G, such as 512K, 8M or 1G"},
       {"--buffer M", "--buffer: 'M' is not a size from 64K to 1G, such as 512K, 8M or 1G"},

@@ -89,6 +89,24 @@ class Stdout(Program):
         self.assertIn("REFUSED", quiet.stdout)
 
 
+class Options(Program):
+    def test_numeric_is_the_default(self):
+        self.keep(STREAM)
+        self.assertEqual(self.run_it("-n", "-r", "trace.jsonl").stdout, self.run_it("-r", "trace.jsonl").stdout)
+        self.assertEqual(self.run_it("-n", "--numeric", "-r", "trace.jsonl").returncode, 0)
+
+    def test_a_locale_without_utf8_gets_ascii(self):
+        self.keep(STREAM)
+        for locale, arrow in (("C", "->"), ("C.UTF-8", "→")):
+            shown = self.run_it("-r", "trace.jsonl", env={**os.environ, "LC_ALL": locale}).stdout
+            self.assertIn(f"10.0.0.9:51514 {arrow} 10.0.0.1:80 tcp", shown)
+            self.assertEqual(shown.isascii(), locale == "C")
+
+    def test_more_rules_than_can_be_watched_are_refused(self):
+        self.assertEqual(self.run_it("--max-rules", "65537").returncode, 2)
+        self.assertNotEqual(self.run_it("--max-rules", "65536", "--netns", "/nowhere").returncode, 2)
+
+
 class CutOff(Program):
     def test_that_a_stream_has_no_end_is_said(self):
         for lines, end, said in (

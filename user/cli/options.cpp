@@ -14,11 +14,10 @@
 #include "cli/option_table.h"
 #include "cli/suggest.h"
 #include "cli/values.h"
+#include "pathtrace/table_index.h"
 
 namespace pathtrace {
 namespace {
-
-constexpr std::uint64_t most_rules = 1U << 20;
 
 Error usage(const std::string& message) { return {ExitStatus::usage, message, {}}; }
 
@@ -221,7 +220,9 @@ Result<void> take_rest(const Given& given, Options& options) {
   const auto descriptor = [](const std::string& text) {
     return parse_number(text, 0, std::numeric_limits<int>::max());
   };
-  const auto rules = [](const std::string& text) { return parse_number(text, 1, most_rules); };
+  const auto rules = [](const std::string& text) {
+    return parse_number(text, 1, PT_MAX_BLOCKS * PT_COUNTERS_PER_BLOCK);
+  };
   std::uint64_t fd = 0;
   std::uint64_t max_rules = default_max_rules;
   auto result = in_order([&] { return take(given, "--write", options.write_file, not_empty); },

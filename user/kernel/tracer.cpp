@@ -24,12 +24,12 @@
 #include "kernel/trace_key.h"
 #include "pathtrace.skel.h"
 #include "pathtrace/event.h"
+#include "pathtrace/table_index.h"
 
 namespace pathtrace {
 
 namespace {
 
-constexpr std::uint32_t counters_per_block = 256;  // PT_COUNTERS_PER_BLOCK in bpf/lib/state.h
 constexpr int tries_of_new_module = 20;
 constexpr std::uint32_t frames = 4;  // PT_FRAMES in bpf/lib/state.h
 
@@ -178,6 +178,7 @@ struct Tracer::State {
   std::uint64_t per_cpu_offset_table = 0;
   std::uint64_t xt_recseq = 0;
   std::string first_error;
+  bool no_memory = false;  // for the maps
   std::string first_log;
   LostCounts lost{};
 
@@ -189,6 +190,7 @@ struct Tracer::State {
   bool attach(pathtrace_bpf* skeleton, const Choice& choice, std::vector<Link>& made);
   void after_attach();
   bool is_attached(std::string_view name) const;
+  Error nothing_attached() const;
 };
 
 Tracer::Tracer(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -264,7 +266,7 @@ bool Tracer::State::configure(pathtrace_bpf* skeleton) {
   }
   const int cpus = libbpf_num_possible_cpus();
   const std::uint32_t possible = cpus > 0 ? static_cast<std::uint32_t>(cpus) : 1;
-  const std::uint32_t blocks = (options.max_rules + counters_per_block - 1) / counters_per_block;
+  const std::uint32_t blocks = (options.max_rules + PT_COUNTERS_PER_BLOCK - 1) / PT_COUNTERS_PER_BLOCK;
   std::memcpy(const_cast<pt_filter*>(&skeleton->rodata->filter), &options.filter, sizeof(options.filter));
   const auto tests = port_tests(options.filter);
   std::copy(tests.begin(), tests.end(), const_cast<pt_port_test*>(skeleton->rodata->port_tests));
@@ -312,6 +314,7 @@ bool Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
     for (const auto& choice : choices)
       choice.progress->why =
           fmt::format("loading failed: {}{}{}", std::strerror(-error), reason.empty() ? "" : ": ", reason);
+    no_memory = no_memory || error == -ENOMEM;
     if (first_error.empty()) {
       first_error = std::strerror(-error);
       first_log = libbpf_log();
@@ -383,6 +386,22 @@ void Tracer::State::after_attach() {
   }
 }
 
+Error Tracer::State::nothing_attached() const {
+  if (no_memory)
+    return {ExitStatus::failure,
+            fmt::format("the kernel has no memory for its share of the trace; choose a smaller --buffer than "
+                        "{} bytes, or "
+                        "--max-rules than {}",
+                        options.buffer_bytes, options.max_rules),
+            first_log};
+  return {ExitStatus::unsupported,
+          fmt::format(
+              "this kernel refuses tracing programs ({}{}). `vmtest/demo` shows pathtrace on a kernel of its "
+              "own, in QEMU",
+              first_error, lockdown()),
+          first_log};
+}
+
 Result<Tracer> Tracer::start(const TracerOptions& options) {
   libbpf_set_print(collect_libbpf);
   libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
@@ -404,13 +423,7 @@ Result<Tracer> Tracer::start(const TracerOptions& options) {
   const auto& progress = tracer.state_->progress;
   if (std::none_of(progress.begin(), progress.end(),
                    [](const ProbeProgress& p) { return p.attached && !p.probe->tracepoint; }))
-    return Error{
-        ExitStatus::unsupported,
-        fmt::format(
-            "this kernel refuses tracing programs ({}{}). `vmtest/demo` shows pathtrace on a kernel of its "
-            "own, in QEMU",
-            tracer.state_->first_error, lockdown()),
-        tracer.state_->first_log};
+    return tracer.state_->nothing_attached();
   return tracer;
 }
 
@@ -460,9 +473,11 @@ std::vector<std::string> Tracer::details() const {
   for (const auto& p : state_->progress) {
     if (!p.attached) continue;
     const bool by_kprobe = p.probe->kprobe_only || !state_->options.fentry || !p.refusal.empty();
-    lines.push_back(fmt::format("{}: {}, by {}{}{}", p.probe->name, p.probe->function,
-                                by_kprobe ? "kprobe" : (p.probe->tracepoint ? "tracepoint" : "fentry"),
-                                p.refusal.empty() ? "" : "; fentry: ", p.refusal));
+    const char* usual = p.probe->tracepoint ? "tracepoint" : "fentry";
+    const char* other = p.probe->tracepoint ? "raw tracepoint" : "kprobe";
+    lines.push_back(fmt::format("{}: {}, by {}{}", p.probe->name, p.probe->function,
+                                by_kprobe ? other : usual,
+                                p.refusal.empty() ? "" : fmt::format("; {}: {}", usual, p.refusal)));
   }
   return lines;
 }
