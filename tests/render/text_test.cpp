@@ -19,7 +19,8 @@ std::string show(const std::vector<Record>& records, TextOptions options = {}) {
   std::FILE* out = open_memstream(&text, &size);
   const auto sink = make_text_sink(out, options);
   for (const auto& record : records) EXPECT_TRUE(sink->write(record));
-  EXPECT_TRUE(sink->flush());
+  const bool ended = !records.empty() && std::holds_alternative<EndRecord>(records.back());
+  EXPECT_TRUE(ended ? sink->finish() : sink->flush());
   std::fclose(out);
   std::string shown(text, size);
   std::free(text);  // NOLINT: open_memstream's
