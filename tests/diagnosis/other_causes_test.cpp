@@ -48,6 +48,19 @@ TEST(Established, AndClosedInOrder) {
   EXPECT_EQ(c.cause.kind, CauseKind::established);
 }
 
+// Asymmetric routing: the replies go by another router.
+TEST(Established, AClientThatGoesOnHasGotItsAnswer) {
+  const Connection c =
+      diagnosed({accepted(syn().to("eth1"), 0, Hook::forward), accepted(ack().to("eth1"), 9, Hook::forward)});
+  EXPECT_EQ(c.outcome, ConnectionOutcome::established);
+  const Skb old = tcp(client, server, tcp_ack, isn - 7000, 3).from("eth0").to("eth1");
+  for (ConnectionTrace trace :
+       run({accepted(syn().to("eth1"), 0, Hook::forward), accepted(old, 9, Hook::forward)})) {
+    diagnose(trace, {});
+    EXPECT_NE(trace.connection.outcome, ConnectionOutcome::established);
+  }
+}
+
 TEST(Established, AnEarlierAttemptsDropIsNoCause) {
   Events events{walk(syn().with_id(1), -900'000, Hook::input, {rule("INPUT", 1, Verdict::drop)})};
   append(events, handshake());

@@ -12,6 +12,10 @@ constexpr std::uint32_t error_timed_out = 110;  // ETIMEDOUT
 // A refused client that keeps trying would put off its report for ever.
 constexpr std::int64_t most_settles = 20;
 
+// What a client sends before it has seen an ACK is less than this: an old packet of the same ports, whose
+// sequence numbers lie anywhere, is hardly taken for it.
+constexpr std::uint32_t first_window = 65536;
+
 // One that goes on after its report for good (datagrams to a closed port) is reported ever less often: after
 // settle_ns, twice that, ... up to this many doublings, 25.6 s.
 constexpr unsigned most_doublings = 9;
@@ -71,6 +75,16 @@ void note_fin(TrackedConnection& connection, const pt_flow& flow, bool from_clie
     (from_client ? connection.server_fin_acked : connection.client_fin_acked) = true;
 }
 
+// A client that goes on after its SYN has got a SYN-ACK, be it by a way on which it was not seen.
+bool acks_syn_ack(const TrackedConnection& connection, const pt_flow& flow) {
+  if (connection.progress.syn_ack)
+    return !connection.server_isn || seq_reached(flow.ack_seq, *connection.server_isn + 1);
+  const bool answered =
+      connection.progress.reset || !connection.answers.empty() || !connection.icmp_errors.empty();
+  return !answered && connection.progress.opened && connection.isn &&
+         flow.seq - (*connection.isn + 1) < first_window;
+}
+
 void note_tcp(TrackedConnection& connection, const TrackedPacket& packet, std::int64_t ts_ns, bool is_new) {
   Progress& progress = connection.progress;
   const std::uint8_t flags = packet.flow.tcp_flags;
@@ -83,9 +97,7 @@ void note_tcp(TrackedConnection& connection, const TrackedPacket& packet, std::i
     note_syn(connection, packet, ts_ns, is_new);
     return;
   }
-  const bool acks_syn_ack =
-      !connection.server_isn || seq_reached(packet.flow.ack_seq, *connection.server_isn + 1);
-  if (from_client && progress.syn_ack && (flags & tcp_ack) != 0 && acks_syn_ack)
+  if (from_client && (flags & tcp_ack) != 0 && acks_syn_ack(connection, packet.flow))
     establish_at(connection, ts_ns);
   note_fin(connection, packet.flow, from_client);
   if (is_new) progress.stalled = false;
