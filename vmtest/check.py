@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import expect
+import rulesets
 import scenario
 from vm import find_splats
 
@@ -40,8 +41,10 @@ def wrong_trace(variant: scenario.Variant, folder: Path) -> list[str]:
     problems += inconsistent(variant, lines)
     problems += expect.unmet(variant.get("expect", []), variant.get("refuse", []), lines)
     problems += wrong_connections(variant, folder, lines)
+    problems += expect.exceptions(variant.get("every", []), lines)
     problems += wrong_text(variant, folder)
     problems += unseen_state(folder)
+    problems += rulesets.contradictions(folder, lines, changing=any(re.match("nft|iptables", name) for name in variant.get("changes", [])))
     return problems
 
 

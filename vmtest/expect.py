@@ -3,6 +3,7 @@
 
   {…}          the fields named match; others may be there
   […]          an ordered subset: each element matches some element, in this order
+  ["<exactly>", …]  each element matches the one in its place, and there are no others
   "~regex"     a string in which the regular expression is found
   "$name"      anything, the same wherever the name stands
   "<positive>" a number above 0
@@ -16,6 +17,8 @@ from typing import Any, Iterator
 
 Bindings = dict[str, Any]
 
+EXACTLY = "<exactly>"
+
 
 def match(expected: Any, got: Any, bindings: Bindings) -> Iterator[Bindings]:
     """Every way in which it matches, as what the $names stand for then."""
@@ -24,7 +27,8 @@ def match(expected: Any, got: Any, bindings: Bindings) -> Iterator[Bindings]:
             yield from match_fields(list(expected.items()), got, bindings)
     elif isinstance(expected, list):
         if isinstance(got, list):
-            yield from match_list(expected, got, bindings)
+            exactly = expected[:1] == [EXACTLY]
+            yield from match_all(expected[1:], got, bindings) if exactly else match_list(expected, got, bindings)
     elif isinstance(expected, str):
         yield from match_string(expected, got, bindings)
     elif type(expected) is type(got) and expected == got:  # True is not 1
@@ -48,6 +52,16 @@ def match_list(expected: list, got: list, bindings: Bindings) -> Iterator[Bindin
     for index, element in enumerate(got):
         for bound in match(expected[0], element, bindings):
             yield from match_list(expected[1:], got[index + 1 :], bound)
+
+
+def match_all(expected: list, got: list, bindings: Bindings) -> Iterator[Bindings]:
+    if len(expected) != len(got):
+        return
+    if not expected:
+        yield bindings
+        return
+    for bound in match(expected[0], got[0], bindings):
+        yield from match_all(expected[1:], got[1:], bound)
 
 
 def match_string(expected: str, got: Any, bindings: Bindings) -> Iterator[Bindings]:
@@ -83,6 +97,19 @@ def unmet(expected: list, refused: list, lines: list[dict]) -> list[str]:
         found = next((line for line in lines if any(True for _ in match(entry, line, bindings or {}))), None)
         if found is not None:
             problems.append(f"must not appear: {compact(entry)}\n     but there is: {compact(found)}")
+    return problems
+
+
+def exceptions(every: list[dict], lines: list[dict]) -> list[str]:
+    """Of the lines that match `of`, of which there must be some, those that don't match `is`."""
+    problems = []
+    for entry in every:
+        chosen = [line for line in lines if any_match([entry["of"]], [line])]
+        wrong = [miss for line in chosen if (miss := differences(entry["is"], line, {}))]
+        if not chosen:
+            problems.append(f"there is no line like {compact(entry['of'])}")
+        elif wrong:
+            problems.append(f"of {len(chosen)} lines like {compact(entry['of'])}, {len(wrong)} are otherwise: {'; '.join(wrong[0])}")
     return problems
 
 

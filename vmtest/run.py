@@ -6,10 +6,14 @@
   python3 vmtest/run.py --kernel 6.12 [SUBSTRING…] those whose name has one of the substrings, on that kernel (6.1-smp2: two CPUs)
   python3 vmtest/run.py --list                     names only
 
+A line begins with ok, skip, FAIL (it is wrong), TIMEOUT, LOST (the VM died) or INFRASTRUCTURE (it never came up). Exit status: 1 if a test
+failed or timed out, 3 if there is no other complaint than VMs that were lost or never came up.
+
 What a test left is in build/vmtest/KERNEL/SCENARIO.BACKEND.FAMILY/: stdout.jsonl, stderr, text, log, script, before/, after/, dmesg.
 """
 
 import argparse
+import collections
 import concurrent.futures
 import fcntl
 import functools
@@ -49,7 +53,8 @@ class Run:
         self.label, self.smp, self.programs = label, int(smp or 1), programs
         self.kernel = kernels.find(name)
         self.folder = initramfs.BUILD / label
-        self.passed, self.failed, self.skipped, self.boots = 0, 0, 0, 0
+        self.passed, self.skipped, self.boots = 0, 0, 0
+        self.failed = collections.Counter()  # by the word of the verdict
         self.counting = threading.Lock()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock = open(self.folder / "lock", "w")
@@ -59,6 +64,10 @@ class Run:
         with self.counting:
             setattr(self, what, getattr(self, what) + 1)
             return getattr(self, what)
+
+    def count_failed(self, word: str) -> None:
+        with self.counting:
+            self.failed[word] += 1
 
     def plan(self, variants: list[scenario.Variant]) -> list[tuple[int, Callable[[], None]]]:
         """The boots that it takes: how many variants each has, and what runs it."""
@@ -71,7 +80,7 @@ class Run:
                 self.count("skipped")
                 say(f"skip {self.label} {variant.name} ({why})")
             else:
-                self.count("failed")
+                self.count_failed("FAIL")
                 say(f"FAIL {self.label} {variant.name}\n     not run, for no reason that is known of this kernel: {why}")
         for old in [*map(self.folder.joinpath, (variant.id for variant in waiting)), *self.folder.glob("boot-*")]:
             shutil.rmtree(old, ignore_errors=True)
@@ -86,10 +95,10 @@ class Run:
         """In one boot, unless a VM is lost on the way."""
         while waiting:
             before = len(waiting)
-            self.boot(parameters, waiting)
+            verdict = self.boot(parameters, waiting)
             if len(waiting) == before:  # nothing will come of trying again
                 for variant in waiting.values():
-                    self.fail(variant, ["not run: the VM did not get there"], "")
+                    self.fail(variant, ["not run: the VM did not get there"], "", word_of(verdict))
                 return
 
     def why_not(self, variant: scenario.Variant) -> tuple[str, bool]:
@@ -102,7 +111,8 @@ class Run:
             return "this kernel has no ip_tables", self.kernel.name in WITHOUT_LEGACY
         return "", True
 
-    def boot(self, parameters: str, waiting: dict[str, scenario.Variant]) -> None:
+    def boot(self, parameters: str, waiting: dict[str, scenario.Variant]) -> str:
+        """What is done leaves `waiting`. The verdict on the VM."""
         files = {f"test/variants/{variant.id}": scenario.script(variant).encode() for variant in waiting.values()}
         files["test/main"] = b". /test/variants.sh\n"
         out = self.folder / f"boot-{self.count('boots')}"
@@ -126,26 +136,27 @@ class Run:
         )  # fmt: skip
         if running:
             tail = "\n".join(check.read(out / "console").splitlines()[-40:])
-            self.fail(waiting.pop(running), [f"VM {outcome.verdict}: {outcome.why}", tail], "")
+            self.fail(waiting.pop(running), [f"VM {outcome.verdict}: {outcome.why}", tail], "", word_of(outcome.verdict))
         elif outcome.verdict != "finished":
             say(f"     {self.label}: VM {outcome.verdict}: {outcome.why}")
         elsewhere = outside(outcome.splats, seen)
         if elsewhere:
-            self.count("failed")
+            self.count_failed("FAIL")
             say(f"FAIL {self.label} kernel log (outside the scenarios)\n" + indented(elsewhere[0]))
+        return outcome.verdict
 
     def judge(self, variant: scenario.Variant, status: int, took: str) -> None:
         problems = check.judge(variant, self.folder / variant.id, status)
         if problems:
-            self.fail(variant, problems, took)
+            self.fail(variant, problems, took, "TIMEOUT" if status == check.KILLED else "FAIL")
         else:
             self.count("passed")
             say(f"ok {self.label} {variant.name} ({took})")
 
-    def fail(self, variant: scenario.Variant, problems: list[str], took: str) -> None:
-        self.count("failed")
+    def fail(self, variant: scenario.Variant, problems: list[str], took: str, word: str) -> None:
+        self.count_failed(word)
         folder = self.folder / variant.id
-        text = [f"FAIL {self.label} {variant.name}" + (f" ({took})" if took else "")]
+        text = [f"{word} {self.label} {variant.name}" + (f" ({took})" if took else "")]
         text += [indented(problem) for problem in problems]
         for name, limit in (("log", 15), ("stderr", 15), ("dmesg", 5)):
             lines = check.read(folder / name).splitlines()
@@ -161,6 +172,17 @@ def parts(variants: list[scenario.Variant], most: int) -> list[list[scenario.Var
     """As few as it takes, and equal."""
     count = -(-len(variants) // most)
     return [variants[len(variants) * i // count : len(variants) * (i + 1) // count] for i in range(count)]
+
+
+def word_of(verdict: str) -> str:
+    """For a test whose VM came to this. One that finished without having run it has lost it."""
+    return verdict.upper() if verdict in ("timeout", "infrastructure") else "LOST"
+
+
+def exit_status(failed: collections.Counter) -> int:
+    if not failed.total():
+        return 0
+    return 3 if failed.keys() <= {"LOST", "INFRASTRUCTURE"} else 1
 
 
 def outside(splats: list[str], seen: str) -> list[str]:
@@ -233,12 +255,15 @@ def main() -> int:
     except (scenario.ScenarioError, kernels.KernelError, initramfs.InitramfsError) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2
-    passed, failed, skipped = (sum(getattr(run, name) for run in runs) for name in ("passed", "failed", "skipped"))
-    if passed + failed == 0:
-        failed = 1
+    passed, skipped = (sum(getattr(run, name) for run in runs) for name in ("passed", "skipped"))
+    failed = sum((run.failed for run in runs), collections.Counter())
+    if passed + failed.total() == 0:
+        failed["FAIL"] = 1
         say("FAIL nothing ran: every scenario chosen was skipped")
-    print(f"{passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+    if failed.keys() - {"FAIL"}:
+        print("of those that failed: " + ", ".join(f"{count} {word}" for word, count in sorted(failed.items())))
+    print(f"{passed} passed, {failed.total()} failed, {skipped} skipped")
+    return exit_status(failed)
 
 
 if __name__ == "__main__":

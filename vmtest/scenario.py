@@ -31,7 +31,8 @@ FAMILY_WORDS = {
 
 KEYS = {
     "": {"summary", "reuse", "boot", "topology", "pathtrace", "netns", "backends", "families", "kernels", "skip", "rules", "values", "setup", "traffic", "status",
-         "changes", "ends", "expect", "refuse", "expect_text", "refuse_text", "expect_stderr", "refuse_stderr"},
+         "changes", "ends", "expect", "every", "refuse", "expect_text", "refuse_text", "expect_stderr", "refuse_stderr"},
+    "every": {"of", "is"},
     "rules": {"in", "lines", "text"},
     "listen": {"listen", "in", "port", "udp", "backlog", "accept", "v6only", "then", "md5", "name"},
     "connect": {"connect", "in", "port", "udp", "source", "timeout_ms", "send", "flood", "linger0", "count", "parallel", "keepalive", "hold", "stay_ms", "user_timeout_ms", "background", "errno", "is"},
@@ -39,7 +40,7 @@ KEYS = {
     "kill": {"kill"},
 }  # fmt: skip
 # Those of a pathtrace that the harness starts: `pathtrace = false` leaves that to the steps.
-OF_PATHTRACE = {"netns", "status", "ends", "expect", "refuse", "expect_text", "refuse_text", "expect_stderr", "refuse_stderr"}
+OF_PATHTRACE = {"netns", "status", "ends", "expect", "every", "refuse", "expect_text", "refuse_text", "expect_stderr", "refuse_stderr"}
 
 ENDING = ("KILL", "TERM", "INT")  # signals
 
@@ -156,6 +157,8 @@ def check_keys(fields: dict) -> None:
             unknown |= set(entry) - KEYS["rules"]
     for step in fields.get("setup", []) + fields.get("traffic", []):
         unknown |= set(step) - KEYS[kind(step)]
+    for entry in fields.get("every", []):
+        unknown |= set(entry) ^ KEYS["every"]
     if unknown:
         raise ScenarioError(f"unknown: {', '.join(sorted(unknown))}")
     if fields.get("pathtrace") is True:

@@ -3,7 +3,7 @@
 
 import unittest
 
-from expect import unmet
+from expect import exceptions, unmet
 
 
 class Expect(unittest.TestCase):
@@ -30,6 +30,19 @@ class Expect(unittest.TestCase):
     def test_lists_are_ordered_subsets(self):
         self.assert_met([{"steps": [{"a": 1}, {"a": 3}]}], [{"steps": [{"a": 1}, {"a": 2}, {"a": 3}]}])
         self.assert_unmet([{"steps": [{"a": 3}, {"a": 1}]}], [{"steps": [{"a": 1}, {"a": 2}, {"a": 3}]}])
+
+    def test_a_list_may_be_asked_for_exactly(self):
+        lines = [{"steps": [{"a": 1}, {"a": 2}]}]
+        self.assert_met([{"steps": ["<exactly>", {"a": 1}, {"a": "$x"}]}], lines)
+        for steps in ([{"a": 1}], [{"a": 2}, {"a": 1}], [{"a": 1}, {"a": 2}, {"a": 3}], []):
+            self.assert_unmet([{"steps": ["<exactly>", *steps]}], lines, "steps is")
+
+    def test_all_lines_of_a_kind_may_be_asked_for(self):
+        lines = [{"k": "a", "n": 1}, {"k": "b", "n": 2}, {"k": "a", "n": 3}]
+        for kind, number, wrong in (("b", 2, ""), ("a", 1, "1 are otherwise: n is 3"), ("c", 1, "there is no line like")):
+            problems = exceptions([{"of": {"k": kind}, "is": {"n": number}}], lines)
+            self.assertEqual(len(problems), bool(wrong))
+            self.assertIn(wrong, "".join(problems))
 
     def test_an_alias_is_the_same_everywhere_even_if_the_first_try_fails(self):
         lines = [{"id": "1", "k": "a"}, {"id": "2", "k": "a"}, {"ref": "2"}]

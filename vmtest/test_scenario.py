@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Scenario files are read strictly, and the judgement of what a run left is right about trifles that would hide a failure."""
 
+import collections
 import tempfile
 import types
 import unittest
@@ -28,7 +29,7 @@ class Scenario(unittest.TestCase):
 
     def test_a_misspelt_key_is_refused(self):
         steps = ('[[traffic]]\nconnect = "x"\nerno = "ok"', '[[traffic]]\nrun = "x"\noutputs = []')
-        for text in ("expects = []", "pathtrace = true", '[rules.nftables]\nin = "h"\nlnes = []', *steps):
+        for text in ("expects = []", "pathtrace = true", '[rules.nftables]\nin = "h"\nlnes = []', *steps, "[[every]]\nof = {}"):
             with self.assertRaises(scenario.ScenarioError):
                 variants(text)
 
@@ -174,6 +175,12 @@ class Check(unittest.TestCase):
             ):
                 problems = check.wrong_connections(variant, Path(name), lines)
                 self.assertEqual(len(problems), wrong and wrong + 1, problems)
+
+    def test_a_vm_that_died_is_not_a_test_that_failed(self):
+        words = [run.word_of(verdict) for verdict in ("timeout", "lost", "infrastructure", "finished")]
+        self.assertEqual(words, ["TIMEOUT", "LOST", "INFRASTRUCTURE", "LOST"])
+        for failed, status in (({}, 0), ({"FAIL": 1}, 1), ({"TIMEOUT": 1, "LOST": 1}, 1), ({"LOST": 2}, 3), ({"LOST": 1, "INFRASTRUCTURE": 1}, 3)):
+            self.assertEqual(run.exit_status(collections.Counter(failed)), status, failed)
 
     def test_what_is_left_behind_was_seen_before(self):
         with tempfile.TemporaryDirectory() as name:

@@ -38,7 +38,8 @@ bpf_state() {
     done | sort >"$dir/$1/bpf"
 }
 
-# Only of what is loaded, and legacy only where it is in use: to look at it would load it.
+# Only of what is loaded, and of iptables the backend in use: to look at the other would load it. iptables-nft says in its own words what
+# nft lists, too: the words of its rules.
 rulesets() {
     if [ -d /sys/module/nf_tables ]; then
         nft -s list ruleset >"$1/nft.-" 2>&1
@@ -46,8 +47,8 @@ rulesets() {
             nsenter --net="/run/netns/$ns" nft -s list ruleset >"$1/nft.$ns" 2>&1
         done
     fi
-    if [ "$backend" = iptables-legacy ]; then
-        if [ "$family" = ipv6 ]; then save=ip6tables-legacy-save; else save=iptables-legacy-save; fi
+    if [ "${backend#iptables-}" != "$backend" ]; then
+        if [ "$family" = ipv6 ]; then save=ip6tables-${backend#iptables-}-save; else save=$backend-save; fi
         for ns in $namespaces; do
             nsenter --net="/run/netns/$ns" $save >"$1/iptables.$ns" 2>&1
         done
