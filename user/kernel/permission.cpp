@@ -73,10 +73,10 @@ Result<void> check_permission() {
         {}};
   }
   if (geteuid() != 0)
-    return Error{
-        ExitStatus::no_permission,
-        fmt::format("not allowed to trace: needs {} (to {}). Run it as root: sudo pathtrace ...", missing, use),
-        {}};
+    return Error{ExitStatus::no_permission,
+                 fmt::format("not allowed to trace: needs {} (to {}). Run it as root: sudo pathtrace ...",
+                             missing, use),
+                 {}};
   return Error{
       ExitStatus::no_permission,
       fmt::format("not allowed to trace: root here lacks {} (to {}). In a container: docker run{} --pid host "

@@ -37,7 +37,7 @@ class TextSink final : public Sink {
   Result<void> take(const Packet& packet);
   Result<void> take(const Connection& connection);
   Result<void> take(const LostRecord& lost);
-  static Result<void> take(const EndRecord& /*end*/) { return {}; }
+  Result<void> take(const EndRecord& end);
   Result<void> print_rest();
 
   void discard_oldest();
@@ -121,6 +121,8 @@ Result<void> TextSink::take(const LostRecord& lost) {
   return print("LOST " + std::to_string(lost.count) + " events (" + sanitise(lost.where) +
                "): connections shown from here on may lack packets\n");
 }
+
+Result<void> TextSink::take(const EndRecord& /*end*/) { return {}; }
 
 Result<void> TextSink::finish() {
   if (auto printed = print_rest(); !printed) return printed;
