@@ -9,24 +9,16 @@
  * that only a traversal's first record pays for the filter.
  *
  * struct nft_pktinfo is on nft_do_chain()'s caller's stack: its address tells
- * traversals of one CPU apart while they last, nested ones included.
+ * traversals of one CPU apart while they last, nested ones included. A task that is
+ * moved to another CPU in the middle (preemptible kernels; nothing in nft_do_chain()
+ * forbids it) takes its records along when its next rule is reported there.
  */
-#include "lib/emit.h"
-#include "lib/interest.h"
+#include "lib/nft.h"
 #include "lib/changing.h"
-
-#define NFT_JUMP  (-3)
-#define NFT_GOTO  (-4)
-#define NF_STOLEN 2
 
 /* A frame older than this was left without its last record (nft_do_chain dropped the packet
  * on a jump stack overflow, or the trace key was turned off). No traversal takes a second. */
 #define STALE_NS 1000000000ull
-
-struct nft_scratch {
-	struct pt_nft_walk walk;
-	struct pt_nft_record records[PT_MAX_NFT_RECORDS];
-};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -35,12 +27,8 @@ struct {
 	__type(value, struct nft_scratch);
 } nft_scratches __weak SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 8192);
-	__type(key, __u32); /* inode of the namespace */
-	__type(value, struct pt_generation);
-} nft_generations __weak SEC(".maps");
+/* Frames of wanted packets, on all CPUs: where there is none, none can have moved. */
+__u32 nft_wanted_open __weak = 0;
 
 struct record {
 	const struct nft_pktinfo *pkt;
@@ -75,53 +63,6 @@ static __always_inline int free_nft_slot(struct cpu_context *cpu, __u64 now)
 	return -1;
 }
 
-/* Longer than a rule that rejects takes, also where a virtual CPU is not running meanwhile. */
-#define REJECT_LASTS_NS 1000000000ull
-
-/* A rule is reported after it ran: one that rejects began before its answer. That the packet before at this
- * address was freed may not have been seen. */
-static __always_inline __u64 begin_of_walk(const struct cpu_context *cpu, const struct sk_buff *skb)
-{
-	__u64 now = bpf_ktime_get_ns();
-	bool rejects = cpu->rejected.skb == (__u64)skb && now - cpu->rejected.since_ns < REJECT_LASTS_NS;
-
-	return rejects ? cpu->rejected.since_ns : now;
-}
-
-/* A traversal's first record: is the packet wanted? Then the event begins. */
-static __always_inline bool begin_walk(struct cpu_context *cpu, struct nft_frame *frame,
-				       struct nft_scratch *scratch, struct sk_buff *skb,
-				       const struct nf_hook_state *state, const struct record *r, __u8 family)
-{
-	struct pt_nft_walk *walk = &scratch->walk;
-	/* a local of its own: BPF_CORE_READ would relocate struct record too */
-	const struct nft_base_chain *basechain = r->basechain;
-	struct pt_generation *g;
-	struct tuple t = {};
-	int wanted = hook_wanted(skb, state, family, &t);
-	__u32 netns;
-
-	if (!wanted)
-		return false;
-	__builtin_memset(walk, 0, sizeof(*walk));
-	describe(&walk->e, skb, &t, wanted);
-	if (!is_interesting(tuple_hash(&t, FIELD(state, net, ns.inum)), &walk->e))
-		return false;
-	netns = FIELD(state, net, ns.inum);
-	frame->n_records = 0;
-	describe_hook(&walk->e, state);
-	describe_origin(&walk->e, cpu, skb);
-	walk->e.ts_ns = begin_of_walk(cpu, skb);
-	walk->e.kind = PT_EVENT_NFT_WALK;
-	walk->table = BPF_CORE_READ(basechain, chain.table, handle);
-	walk->chain = BPF_CORE_READ(basechain, chain.handle);
-	walk->priority = BPF_CORE_READ(basechain, ops.priority);
-	g = bpf_map_lookup_elem(&nft_generations, &netns);
-	if (g)
-		walk->generation = *g;
-	return true;
-}
-
 static __always_inline void add_record(struct nft_frame *frame, struct nft_scratch *scratch,
 				       const struct record *r, __s32 code)
 {
@@ -149,20 +90,78 @@ static __always_inline void add_record(struct nft_frame *frame, struct nft_scrat
 	frame->n_records = n + 1;
 }
 
-static __always_inline void emit_nft_walk(struct nft_frame *frame, struct nft_scratch *scratch)
+static __always_inline void leave_frame(struct cpu_context *cpu, struct nft_frame *frame)
 {
-	__u32 n = frame->n_records;
-	__u32 size;
+	frame->pkt = 0;
+	cpu->nft_open--;
+}
 
-	barrier_var(n); /* or the compiler knows the bound, and the verifier doesn't */
-	if (n > PT_MAX_NFT_RECORDS)
-		n = PT_MAX_NFT_RECORDS;
-	size = sizeof(scratch->walk) + n * sizeof(struct pt_nft_record);
-	scratch->walk.n_records = n;
-	scratch->walk.e.size = size;
-	scratch->walk.end_ns = bpf_ktime_get_ns();
-	if (bpf_ringbuf_output(&events, scratch, size, 0))
-		count_lost(PT_EVENT_NFT_WALK);
+/* Of a wanted packet. */
+static __always_inline void end_walk(struct cpu_context *cpu, struct nft_frame *frame,
+				     struct nft_scratch *scratch)
+{
+	emit_nft_walk(&scratch->walk, frame->n_records);
+	frame->matched = 0;
+	__sync_fetch_and_add(&nft_wanted_open, -1);
+	leave_frame(cpu, frame);
+}
+
+struct moved {
+	const struct nft_frame *to;
+	const struct pt_nft_walk *walk; /* the new one */
+	struct nft_scratch *scratch;
+	__u64 found; /* records that came along, + 1; 0 = it did not move */
+};
+
+/* One packet, at one base chain; not a later one that lives at the same addresses. */
+static __always_inline bool is_same_walk(const struct pt_nft_walk *a, const struct pt_nft_walk *b)
+{
+	return a->table == b->table && a->chain == b->chain && a->e.hook == b->e.hook &&
+	       a->e.head == b->e.head && a->e.netns == b->e.netns && a->e.flow.seq == b->e.flow.seq &&
+	       a->e.flow.ack_seq == b->e.flow.ack_seq && a->e.flow.ip_id == b->e.flow.ip_id &&
+	       a->e.flow.length == b->e.flow.length;
+}
+
+static long look_for_frame(__u32 cpu, struct moved *moved)
+{
+	__u32 zero = 0;
+	struct cpu_context *other = bpf_map_lookup_percpu_elem(&cpu_contexts, &zero, cpu);
+
+	if (!other || cpu == bpf_get_smp_processor_id())
+		return 0;
+	for (__u32 i = 0; i < PT_FRAMES; i++) {
+		struct nft_frame *frame = &other->nft[i];
+		struct nft_scratch *from;
+		__u32 key = i;
+
+		if (!frame->matched || frame->pkt != moved->to->pkt || frame->skb != moved->to->skb)
+			continue;
+		from = bpf_map_lookup_percpu_elem(&nft_scratches, &key, cpu);
+		if (!from || !is_same_walk(&from->walk, moved->walk))
+			continue;
+		if (bpf_probe_read_kernel(moved->scratch, sizeof(*from), from))
+			return 1;
+		moved->found = frame->n_records + 1;
+		/* nobody's any more; nft_open of that CPU is not ours to lower: its next walk takes the place
+		 * of a stale one */
+		frame->matched = 0;
+		frame->skb = 0;
+		frame->start_ns = 0;
+		return 1;
+	}
+	return 0;
+}
+
+/* Has this traversal begun on another CPU? Then what was seen of it there is moved to this frame. */
+static __always_inline void take_along(struct nft_frame *frame, struct nft_scratch *scratch)
+{
+	struct moved moved = { .to = frame, .walk = &scratch->walk, .scratch = scratch };
+
+	bpf_loop(possible_cpus, look_for_frame, &moved, 0);
+	if (!moved.found)
+		return;
+	frame->n_records = moved.found - 1;
+	__sync_fetch_and_add(&nft_wanted_open, -1); /* one walk had two frames */
 }
 
 static __always_inline int first_record(struct cpu_context *cpu, const struct record *r, __s32 code)
@@ -176,15 +175,13 @@ static __always_inline int first_record(struct cpu_context *cpu, const struct re
 	bool matched;
 	__u64 now;
 	__u8 family;
-	__u8 pf = FIELD(state, pf);
 	int slot;
 	__u32 key;
 
 	/* a stolen packet may be gone, it cannot be looked at */
 	if (r->type == PT_NFT_RULE && code >= 0 && (code & 0xff) == NF_STOLEN)
 		return 0;
-	/* inet chains run for both families, bridge and netdev ones for any packet */
-	family = pf == NFPROTO_IPV4 || pf == NFPROTO_IPV6 ? pf : skb_family(skb);
+	family = walk_family(skb, state);
 	matched = family && hook_worth_a_look(network_address(skb), state, family);
 	if (!matched && last)
 		return 0;
@@ -202,22 +199,28 @@ static __always_inline int first_record(struct cpu_context *cpu, const struct re
 	frame = &cpu->nft[slot];
 	if (!frame->pkt)
 		cpu->nft_open++; /* else a stale one's place */
-	else if (frame->matched)
+	else if (frame->matched) {
 		count_lost(PT_EVENT_NFT_WALK);
+		__sync_fetch_and_add(&nft_wanted_open, -1);
+	}
+	frame->matched = 0;
 	frame->pkt = (__u64)pkt; /* claimed, before an interrupt wants it */
 	frame->skb = (__u64)skb;
 	frame->start_ns = now;
+	frame->n_records = 0;
 	if (matched)
-		matched = begin_walk(cpu, frame, scratch, skb, state, r, family);
-	if (matched)
+		matched = begin_nft_walk(cpu, &scratch->walk, skb, state, r->basechain, family);
+	if (matched) {
+		if (nft_wanted_open)
+			take_along(frame, scratch);
 		add_record(frame, scratch, r, code);
-	frame->matched = matched;
-	if (last) {
-		if (matched)
-			emit_nft_walk(frame, scratch);
-		frame->pkt = 0;
-		cpu->nft_open--;
+		__sync_fetch_and_add(&nft_wanted_open, 1);
 	}
+	frame->matched = matched;
+	if (last && matched)
+		end_walk(cpu, frame, scratch);
+	else if (last)
+		leave_frame(cpu, frame);
 	return 0;
 }
 
@@ -240,19 +243,18 @@ static __always_inline int handle_record(const struct record *r)
 	if (slot < 0 || slot >= PT_FRAMES)
 		return first_record(cpu, r, code);
 	frame = &cpu->nft[slot];
-	if (frame->matched) {
-		key = slot;
-		scratch = bpf_map_lookup_elem(&nft_scratches, &key);
-		if (!scratch)
-			return 0;
-		add_record(frame, scratch, r, code);
+	if (!frame->matched) {
 		if (ends_walk(r, code))
-			emit_nft_walk(frame, scratch);
+			leave_frame(cpu, frame);
+		return 0;
 	}
-	if (ends_walk(r, code)) {
-		frame->pkt = 0;
-		cpu->nft_open--;
-	}
+	key = slot;
+	scratch = bpf_map_lookup_elem(&nft_scratches, &key);
+	if (!scratch)
+		return 0;
+	add_record(frame, scratch, r, code);
+	if (ends_walk(r, code))
+		end_walk(cpu, frame, scratch);
 	return 0;
 }
 

@@ -6,7 +6,8 @@
  */
 #include "lib/emit.h"
 
-static __always_inline int reject_enter(struct sk_buff *skb, __u32 with, __u32 code)
+/* Reports that `skb` is rejected; the packet context, if it is wanted. */
+static __always_inline struct cpu_context *report_reject(struct sk_buff *skb, __u32 with, __u32 code)
 {
 	struct cpu_context *cpu = this_context();
 	struct tuple t = {};
@@ -15,20 +16,35 @@ static __always_inline int reject_enter(struct sk_buff *skb, __u32 with, __u32 c
 	int wanted = packet_wanted(skb, NULL, &t, &netns);
 
 	if (!cpu || !wanted)
-		return 0;
-	cpu->answering.skb = (__u64)skb;
-	cpu->answering.origin = PT_ORIGIN_REJECT;
+		return NULL;
 	cpu->rejected.skb = (__u64)skb;
 	cpu->rejected.since_ns = bpf_ktime_get_ns();
 	event = begin_event(PT_EVENT_REJECT, sizeof(*event));
 	if (!event)
-		return 0;
+		return cpu;
 	describe(&event->e, skb, &t, wanted);
 	event->e.netns = netns;
 	event->e.iif = FIELD(skb, skb_iif);
 	event->with = with;
 	event->code = code;
 	emit_event(event);
+	return cpu;
+}
+
+static __always_inline int reject_made(struct sk_buff *skb, __u32 with, __u32 code)
+{
+	report_reject(skb, with, code);
+	return 0;
+}
+
+static __always_inline int reject_enter(struct sk_buff *skb, __u32 with, __u32 code)
+{
+	struct cpu_context *cpu = report_reject(skb, with, code);
+
+	if (!cpu)
+		return 0;
+	cpu->answering.skb = (__u64)skb;
+	cpu->answering.origin = PT_ORIGIN_REJECT;
 	return 0;
 }
 
@@ -81,6 +97,32 @@ ENTER(nf_send_unreach6, nf_send_unreach6_enter, struct net *net, struct sk_buff 
 LEAVE(nf_send_unreach6, nf_send_unreach6_exit)
 {
 	return reject_exit();
+}
+
+/* Families bridge and netdev: these make the answer, which their caller sends after they have returned. So
+ * what is sent meanwhile isn't it. (net, oldskb, dev, hook[, code]) since 5.15 */
+ENTER(nf_reject_skb_v4_tcp_reset, nf_reject_skb_v4_tcp_reset_enter, struct net *net, struct sk_buff *skb,
+      const struct net_device *dev, int hook)
+{
+	return reject_made(skb, PT_REJECT_TCP_RESET, 0);
+}
+
+ENTER(nf_reject_skb_v6_tcp_reset, nf_reject_skb_v6_tcp_reset_enter, struct net *net, struct sk_buff *skb,
+      const struct net_device *dev, int hook)
+{
+	return reject_made(skb, PT_REJECT_TCP_RESET, 0);
+}
+
+ENTER(nf_reject_skb_v4_unreach, nf_reject_skb_v4_unreach_enter, struct net *net, struct sk_buff *skb,
+      const struct net_device *dev, int hook, __u8 code)
+{
+	return reject_made(skb, PT_REJECT_ICMP, code);
+}
+
+ENTER(nf_reject_skb_v6_unreach, nf_reject_skb_v6_unreach_enter, struct net *net, struct sk_buff *skb,
+      const struct net_device *dev, int hook, __u8 code)
+{
+	return reject_made(skb, PT_REJECT_ICMP6, code);
 }
 
 char LICENSE[] SEC("license") __weak = "GPL";

@@ -17,6 +17,8 @@ FAMILIES = ("ipv4", "ipv6")
 ADDRESSES = {
     ("host", "ipv4"): {"client": "10.1.0.2", "server": "10.1.0.1", "client_net": "10.1.0.0/24", "server_net": "10.1.0.0/24"},
     ("host", "ipv6"): {"client": "fd01::2", "server": "fd01::1", "client_net": "fd01::/64", "server_net": "fd01::/64"},
+    ("bridge", "ipv4"): {"client": "10.1.0.2", "server": "10.1.0.3", "client_net": "10.1.0.0/24", "server_net": "10.1.0.0/24"},
+    ("bridge", "ipv6"): {"client": "fd01::2", "server": "fd01::3", "client_net": "fd01::/64", "server_net": "fd01::/64"},
     ("router", "ipv4"): {
         "client": "10.1.0.2", "router": "10.1.0.1", "server": "10.2.0.2", "client_net": "10.1.0.0/24", "server_net": "10.2.0.0/24",
     },

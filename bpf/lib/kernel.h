@@ -212,7 +212,15 @@ struct nft_table {
 	u64 handle;
 };
 
+/* Since 5.17: `size` bytes of rules, one behind the other. */
+struct nft_rule_blob {
+	unsigned long size;
+	unsigned char data[];
+};
+
 struct nft_chain {
+	struct nft_rule_blob *blob_gen_0;
+	struct nft_rule_blob *blob_gen_1;
 	struct nft_table *table;
 	u64 handle;
 };
@@ -230,6 +238,10 @@ struct nft_base_chain {
 struct nft_verdict {
 	u32 code;
 	struct nft_chain *chain;
+};
+
+struct nft_regs {
+	struct nft_verdict verdict; /* in a union with the data registers */
 };
 
 struct nft_pktinfo {

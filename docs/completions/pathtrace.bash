@@ -45,7 +45,7 @@ _pathtrace() {
   mapfile -t COMPREPLY < <(compgen -W '
     -p --proto -s --src -d --dst --host --sport --dport --port -i --interface --netns
     -4 --ipv4 -6 --ipv6 --all-packets
-    --json -w --write -r --read -n --numeric -q --quiet -v --verbose
-    -c --count --duration --ready-fd --no-trace-key --no-fentry --max-rules --buffer -V --version -h --help' -- "$cur")
+     --json -w --write -r --read -n --numeric -q --quiet -v --verbose
+     -c --count --duration --ready-fd --trace-key --no-trace-key --no-fentry --max-rules --buffer -V --version -h --help' -- "$cur")
 }
 complete -F _pathtrace pathtrace

@@ -156,6 +156,14 @@ struct pt_nft_record {
 	__u32 type;    /* enum pt_nft_record_type */
 };
 
+/* What of a traversal was watched. */
+enum pt_nft_seen {
+	PT_NFT_SEEN_RECORDS = 0, /* the kernel's trace records: all that matched */
+	PT_NFT_SEEN_VERDICTS =
+		1, /* rules that gave a verdict other than CONTINUE, and what the traversal
+		      returned: no rule that lets a packet go on, no end of a chain, no policy */
+};
+
 struct pt_nft_walk {
 	struct pt_event e;
 	__u64 end_ns;
@@ -165,6 +173,10 @@ struct pt_nft_walk {
 	__s32 priority;			 /* nf_hook_ops.priority of the base chain */
 	__u16 doubt;
 	__u16 n_records;
+	__u32 verdict; /* PT_NFT_SEEN_VERDICTS: what nft_do_chain() returned */
+	__u8 seen;     /* enum pt_nft_seen */
+	__u8 policy;   /* PT_NFT_SEEN_VERDICTS: of the base chain, NF_DROP or NF_ACCEPT */
+	__u16 pad;
 	struct pt_nft_record records[];
 };
 

@@ -96,8 +96,9 @@ TEST(Options, Values) {
   EXPECT_EQ(accepted("-v --verbose -v").verbosity, 3);
   EXPECT_TRUE(accepted("-q").quiet);
   EXPECT_EQ(accepted("--netns self").netns, "self");
-  EXPECT_TRUE(accepted("").trace_key);
-  EXPECT_FALSE(accepted("--no-trace-key").trace_key);
+  EXPECT_EQ(accepted("").trace_key, TraceKeyUse::if_safe);
+  EXPECT_EQ(accepted("--trace-key").trace_key, TraceKeyUse::always);
+  EXPECT_EQ(accepted("--no-trace-key").trace_key, TraceKeyUse::never);
   EXPECT_EQ(accepted("").max_rules, 16384U);
   EXPECT_EQ(accepted("--max-rules 10").max_rules, 10U);
   EXPECT_EQ(accepted("").buffer_bytes, 8U << 20);

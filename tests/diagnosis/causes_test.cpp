@@ -46,6 +46,28 @@ TEST(FirewallReject, WithoutAListenerNoneIsInvented) {
   }
 }
 
+TEST(FirewallReject, SaysWhereTheHostsOwnCommandDoesNotShowTheRule) {
+  const auto summary = [](std::optional<Backend> shown) {
+    Facts facts;
+    facts.iptables_backend = [shown](Family) { return shown; };
+    return diagnosed(reject_in_user_chain(), facts).cause.summary;
+  };
+  const std::string plain = "iptables (legacy) filter/web rule 2 rejects 10.0.0.0/8";
+  EXPECT_EQ(summary(Backend::iptables_nft),
+            plain + ". The rule is in iptables-legacy; `iptables -L` here shows the nft backend");
+  EXPECT_EQ(summary(Backend::iptables_legacy), plain);
+  EXPECT_EQ(summary(std::nullopt), plain);
+}
+
+TEST(FirewallReject, ARuleOfNativeNftablesIsNotLookedForWithIptables) {
+  Facts facts;
+  facts.iptables_backend = [](Family) { return Backend::iptables_legacy; };
+  const Connection c = diagnosed({walk(syn(), 0, Hook::input, {nft_rule("input", 3, 7, Verdict::reject)}),
+                                  rejected(syn(), 1, "icmp-admin-prohibited")},
+                                 facts);
+  EXPECT_EQ(c.cause.summary, "nftables inet filter/input handle 7 (rule 3) rejects it");
+}
+
 TEST(FirewallReject, AListenerOfAnotherNamespaceIsNotTheOne) {
   const Connection c = diagnosed(reject_in_user_chain(), listening({nginx("0.0.0.0", server_ns)}));
   EXPECT_FALSE(c.cause.listener);

@@ -107,6 +107,9 @@ class RandomRecord {
         out.target = words();
         out.text = words();
         out.comment = words();
+        out.elements = several<SetElement>([&] {
+          return SetElement{maybe([&] { return text(); }), maybe([&] { return text(); })};
+        });
         if (in_cause) out.path = several<PathElement>([&] { return PathElement{text(), number<int>()}; });
         break;
       case StepKind::policy:

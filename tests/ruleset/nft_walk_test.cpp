@@ -5,6 +5,7 @@
 #include <linux/netfilter/nf_tables.h>
 
 #include <cstring>
+#include <utility>
 
 namespace pathtrace::nft {
 namespace {
@@ -239,6 +240,99 @@ TEST(NftWalk, NothingKnownAtAll) {
   const WalkObservation out = observe(Event({on(15, kDrop), policy(kDrop)}).walk(), {});
   EXPECT_THAT(out.steps[0].missing, testing::Optional(HasSubstr("15")));
   EXPECT_EQ(observe(Event({}).walk(), {}).steps.size(), 1U);
+}
+
+// What is seen without the trace key: verdicts, and what the traversal returned.
+class Verdicts {
+ public:
+  Verdicts(std::vector<pt_nft_record> records, std::uint32_t returned, std::uint8_t policy)
+      : event_(std::move(records)) {
+    auto& walk = const_cast<pt_nft_walk&>(event_.walk());
+    walk.seen = PT_NFT_SEEN_VERDICTS;
+    walk.verdict = returned;
+    walk.policy = policy;
+    walk.e.ts_ns = 100;
+  }
+  const pt_nft_walk& walk() const { return event_.walk(); }
+
+ private:
+  Event event_;
+};
+
+pt_nft_record in_chain(std::uint64_t chain, pt_nft_record record) {
+  record.chain = chain;
+  return record;
+}
+
+Ruleset sample_that_ends(const std::string& expression) {
+  Ruleset ruleset = sample();
+  ruleset.tables[0].chains[0].rules[1].ends = {expression};
+  return ruleset;
+}
+
+TEST(NftVerdicts, TheEndOfAChainIsNotSeenAndTheWayIsKnownAllTheSame) {
+  const Ruleset ruleset = sample();
+  const Verdicts event({in_chain(3, on(15, NFT_JUMP, 1)), in_chain(1, on(6, NFT_JUMP, 2)),
+                        in_chain(3, on(16, NFT_JUMP, 2)), in_chain(2, on(11, kDrop))},
+                       kDrop, kAccept);
+  const WalkObservation out = observe(event.walk(), {&ruleset, {}});
+  EXPECT_THAT(places(out), ElementsAre(Place{"in", 1}, Place{"web", 1}, Place{"in", 2}, Place{"deep", 1}));
+  EXPECT_THAT(out.steps[3].path, ElementsAre(PathElement{"in", 2}));
+  EXPECT_EQ(out.steps[3].verdict, Verdict::drop);
+  EXPECT_EQ(out.verdict, Verdict::drop);
+}
+
+TEST(NftVerdicts, ADropThatTheKernelFreedItselfAgreesWithItsRule) {
+  const Ruleset ruleset = sample();
+  const Verdicts event({in_chain(3, on(15, kDrop))}, 0x10002, kAccept);
+  const WalkObservation out = observe(event.walk(), {&ruleset, {}});
+  EXPECT_THAT(places(out), ElementsAre(Place{"in", 1}));
+  EXPECT_EQ(out.verdict, Verdict::drop);
+}
+
+TEST(NftVerdicts, ARuleThatDoesNotAgreeWithWhatWasReturnedIsNotBlamed) {
+  const Ruleset ruleset = sample();
+  const Verdicts event({in_chain(3, on(15, kAccept))}, kDrop, kAccept);
+  const WalkObservation out = observe(event.walk(), {&ruleset, {}});
+  ASSERT_EQ(out.steps.size(), 1U);
+  EXPECT_EQ(out.steps[0].rule, std::nullopt);
+  EXPECT_TRUE(out.steps[0].missing);
+}
+
+TEST(NftVerdicts, ThePolicyDecidedWhereEverythingElseWasWatched) {
+  const Ruleset ruleset = sample_that_ends("reject");
+  const Watched watched{{"reject inet", 50}};
+  const Evidence evidence{&ruleset, {}, &watched};
+  const WalkObservation out = observe(Verdicts({}, kDrop, kDrop).walk(), evidence);
+  ASSERT_EQ(out.steps.size(), 1U);
+  EXPECT_EQ(out.steps[0].kind, StepKind::policy);
+  EXPECT_EQ(out.steps[0].chain, "in");
+  EXPECT_EQ(out.steps[0].verdict, Verdict::drop);
+  EXPECT_EQ(out.steps[0].missing, std::nullopt);
+}
+
+// Each of these could be told for the policy's doing, wrongly.
+TEST(NftVerdicts, ThePolicyIsNotBlamedForWhatWasNotWatched) {
+  const Ruleset ruleset = sample_that_ends("reject");
+  const auto told = [&](const Watched* watched, std::uint8_t policy, bool tied) {
+    Evidence evidence{tied ? &ruleset : nullptr, {}, watched};
+    if (!tied) evidence.others = {&ruleset};
+    const WalkObservation out = observe(Verdicts({}, kDrop, policy).walk(), evidence);
+    EXPECT_EQ(out.steps.size(), 1U);
+    EXPECT_EQ(out.steps[0].kind, StepKind::rule);
+    EXPECT_EQ(out.steps[0].verdict, Verdict::drop);
+    return out.steps[0].missing.value_or("");
+  };
+  const Watched nothing;
+  const Watched other_family{{"reject ip", 50}};
+  const Watched too_late{{"reject inet", 101}};
+  const Watched all{{"reject inet", 50}};
+  EXPECT_THAT(told(nullptr, kDrop, true), HasSubstr("\"reject\""));
+  EXPECT_THAT(told(&nothing, kDrop, true), HasSubstr("\"reject\""));
+  EXPECT_THAT(told(&other_family, kDrop, true), HasSubstr("\"reject\""));
+  EXPECT_THAT(told(&too_late, kDrop, true), HasSubstr("\"reject\""));
+  EXPECT_THAT(told(&all, kDrop, false), HasSubstr("changed since"));
+  EXPECT_THAT(told(&all, kAccept, true), HasSubstr("not the policy"));
 }
 
 TEST(NftWalk, EveryDoubtHasWords) {

@@ -88,6 +88,21 @@ TEST(Packets, SeveralBaseChainsOfATableOnOneHookAreOnePass) {
   EXPECT_EQ(t.packets[0].steps.back().verdict, Verdict::drop);
 }
 
+// A bridge has hooks of its own: a packet for the host goes through INPUT twice.
+TEST(Packets, ThroughABridgeAndTheHostBehindItIsOnePacket) {
+  const auto on_bridge = [](std::int64_t micros, Hook hook) {
+    Step step = nft_rule("b", 1, 4, Verdict::accept);
+    step.family = Family::bridge;
+    step.table = "br";
+    return walk(syn(), micros, hook, {step});
+  };
+  const ConnectionTrace t =
+      only({on_bridge(0, Hook::prerouting), on_bridge(2, Hook::input), accepted(syn(), 4, Hook::prerouting),
+            accepted(syn(), 6, Hook::input), on_bridge(300'000, Hook::prerouting)});
+  ASSERT_EQ(t.packets.size(), 2U);
+  EXPECT_EQ(t.packets[0].steps.size(), 5U);  // and how it came in
+}
+
 TEST(Packets, SeveralUnnamedBaseChainsOnOneHookAreOnePass) {
   const ConnectionTrace t =
       only({walk(syn(), 0, Hook::input, {unnamed("lost")}), walk(syn(), 2, Hook::input, {unnamed("lost")})});

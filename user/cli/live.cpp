@@ -29,6 +29,7 @@
 #include "kernel/netns.h"
 #include "kernel/permission.h"
 #include "kernel/tracer.h"
+#include "ruleset/iptables_command.h"
 #include "ruleset/resolver.h"
 #include "ruleset/trace_witness.h"
 #include "socket/listener_cache.h"
@@ -117,6 +118,7 @@ class LiveTrace {
   std::int64_t looked_ns_ = 0;        // for lost events
   bool under_load_ = false;           // many events waited when they were taken last
   std::vector<std::string> said_;     // shortcomings
+  bool said_without_key_ = false;
   std::string stop_reason_;
 };
 
@@ -144,6 +146,7 @@ Result<void> LiveTrace::prepare() {
   if (!tracer) return tracer.error();
   tracer_ = std::move(*tracer);
   resolver_.emplace(tracer_->generations(), &tracer_->table_indexes());
+  resolver_->set_watched(tracer_->watched_expressions());
   resolver_->preload();
   started_ns_ = clock_.now_ns();
   looked_ns_ = started_ns_;
@@ -152,6 +155,7 @@ Result<void> LiveTrace::prepare() {
   facts_.listeners = [this](const std::string& protocol, std::uint16_t port) {
     return listeners_.get(protocol, port, as_of_ns_);
   };
+  facts_.iptables_backend = iptables_backend;
   facts_.blind_spots = blind_spots();
   auto reader = EventReader::open(tracer_->events_fd(), [this](const pt_event& event) { on_event(event); });
   if (!reader) return reader.error();
@@ -164,7 +168,6 @@ std::vector<std::string> LiveTrace::blind_spots() const {
   std::vector<std::string> spots = tracer_->shortcomings();
   if (filter_.netns != 0) spots.emplace_back("other network namespaces were not watched (--netns)");
   if (filter_.interface[0] != '\0') spots.emplace_back("other interfaces were not watched (-i)");
-  if (!options_.trace_key) spots.emplace_back("rules of nftables were not watched (--no-trace-key)");
   return spots;
 }
 
@@ -183,7 +186,6 @@ Result<void> LiveTrace::announce() {
   if (auto flushed = output_.flush(); !flushed) return flushed;
   if (!options_.quiet) {
     to_stderr(readiness_notice(start));
-    if (!options_.trace_key) notice("rules of nftables are not watched (--no-trace-key)");
     say_shortcomings();
     if (filter_.interface[0] != '\0' && !has_interface(filter_.interface, filter_.netns))
       notice("no interface is called {} so far", sanitise(filter_.interface));
@@ -238,6 +240,7 @@ void LiveTrace::watch_for_new_modules() {
   --module_tries_left_;
   const auto before = tracer_->watched();
   tracer_->attach_new();
+  resolver_->set_watched(tracer_->watched_expressions());
   facts_.blind_spots = blind_spots();
   say_shortcomings();
   std::string news;
@@ -253,6 +256,14 @@ void LiveTrace::watch_for_new_modules() {
 // Each once: at the start, or when it turns out that what was loaded can't be traced.
 void LiveTrace::say_shortcomings() {
   const auto lines = tracer_->shortcomings();
+  if (const auto why = tracer_->without_trace_key(); why && !said_without_key_) {
+    said_without_key_ = true;
+    if (!options_.quiet)
+      notice(
+          "of nftables only rules with a verdict and policies are shown, not those that let a packet go on: "
+          "the trace key is not used ({})",
+          *why);
+  }
   if (!options_.quiet)
     for (const std::string& line : without(lines, said_)) notice("not available: {}", line);
   said_.insert(said_.end(), lines.begin(), lines.end());

@@ -106,7 +106,9 @@ constexpr Pair exclusive[] = {
     {"--read", "--duration", "a kept trace ends with its file"},
     {"--read", "--ready-fd", "nothing has to be waited for"},
     {"--read", "--all-packets", "a kept trace holds what was kept"},
+    {"--read", "--trace-key", "nothing is traced"},
     {"--read", "--no-trace-key", "nothing is traced"},
+    {"--trace-key", "--no-trace-key", "without them the key is held where that is safe"},
     {"--read", "--no-fentry", "nothing is traced"},
     {"--read", "--max-rules", "nothing is traced"},
     {"--read", "--buffer", "nothing is traced"},
@@ -238,7 +240,8 @@ Result<void> take_rest(const Given& given, Options& options) {
   options.json = given.has("--json");
   options.quiet = given.has("--quiet");
   options.verbosity = given.times("--verbose");
-  options.trace_key = !given.has("--no-trace-key");
+  if (given.has("--trace-key")) options.trace_key = TraceKeyUse::always;
+  if (given.has("--no-trace-key")) options.trace_key = TraceKeyUse::never;
   options.fentry = !given.has("--no-fentry");
   return result;
 }

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernel/trace_key.h"
 #include "pathtrace/filter.h"
 #include "support/result.h"
 
@@ -27,8 +28,8 @@ struct Options {
   bool quiet = false;
   int verbosity = 0;
   std::optional<std::string> netns;
-  bool trace_key = true;  // false: --no-trace-key
-  bool fentry = true;     // false: --no-fentry
+  TraceKeyUse trace_key = TraceKeyUse::if_safe;  // --trace-key, --no-trace-key
+  bool fentry = true;                            // false: --no-fentry
   std::uint32_t max_rules = default_max_rules;
   std::uint32_t buffer_bytes = default_buffer_bytes;  // a power of two
   std::vector<std::string> command;

@@ -66,6 +66,15 @@ void believe_client_socket(Candidate& candidate, const Story& story) {
   }
 }
 
+// The administrator who looks for the rule with the command that doesn't show it misses it.
+void point_to_other_backend(Cause& cause, const Facts& facts) {
+  if (!cause.rule || !cause.rule->backend || !cause.rule->family || !facts.iptables_backend) return;
+  const Backend has_it = *cause.rule->backend;
+  if (has_it == Backend::nftables) return;
+  const auto shown = facts.iptables_backend(*cause.rule->family);
+  if (shown && *shown != has_it) cause.summary += ". " + other_backend_text(*cause.rule, *shown);
+}
+
 void add_distinct(std::vector<std::string>& values, const std::string& value) {
   if (std::find(values.begin(), values.end(), value) == values.end()) values.push_back(value);
 }
@@ -112,6 +121,7 @@ void diagnose(ConnectionTrace& trace, const Facts& facts) {
   const Story story(before ? *before : trace, facts);
   Candidate best = best_cause(story);
   believe_client_socket(best, story);
+  point_to_other_backend(best.cause, facts);
 
   Connection& connection = trace.connection;
   connection.outcome = best.outcome;

@@ -26,6 +26,8 @@ struct Facts {
   // TCP or UDP sockets that listen on `port` in any namespace of this host.
   std::function<std::optional<std::vector<Listener>>(const std::string& protocol, std::uint16_t port)>
       listeners;
+  // Which backend the host's iptables (ip6tables, arptables) works on.
+  std::function<std::optional<Backend>(Family)> iptables_backend;
   // What this run can't see (other namespaces, a probe that isn't attached): causes that are concluded from
   // what was not seen are partial then.
   std::vector<std::string> blind_spots;

@@ -8,10 +8,13 @@ namespace pathtrace {
 
 namespace {
 
+std::string tool_of(const Step& step) {
+  if (step.family == Family::arp) return "arptables";
+  return step.family == Family::ip6 ? "ip6tables" : "iptables";
+}
+
 std::string backend_text(const Step& step) {
-  const bool ipv6 = step.family == Family::ip6;
-  const bool arp = step.family == Family::arp;
-  const std::string tool = arp ? "arptables" : (ipv6 ? "ip6tables" : "iptables");
+  const std::string tool = tool_of(step);
   if (step.backend == Backend::iptables_legacy) return tool + " (legacy)";
   if (step.backend == Backend::iptables_nft) return tool + " (nf_tables)";
   return "nftables";
@@ -53,6 +56,14 @@ std::string table_of(const Step& step) {
   text += " table ";
   if (step.backend == Backend::nftables && step.family) text += std::string(word(*step.family)) + " ";
   return text + *step.table;
+}
+
+std::string other_backend_text(const Step& step, Backend shown) {
+  const std::string tool = tool_of(step);
+  const bool legacy = step.backend == Backend::iptables_legacy;
+  return std::string(step.kind == StepKind::policy ? "The policy" : "The rule") + " is in " + tool +
+         (legacy ? "-legacy" : "-nft") + "; `" + tool + " -L` here shows the " +
+         (shown == Backend::iptables_legacy ? "legacy" : "nft") + " backend";
 }
 
 std::string object_of(const Step& step) {

@@ -16,6 +16,9 @@ std::string short_rule(const Step& step);
 std::string long_rule(const Step& step);
 // "iptables (legacy) table filter": all that is known of a walk whose rule isn't
 std::string table_of(const Step& step);
+// "The rule is in iptables-legacy; `iptables -L` here shows the nft backend": for a rule that the host's own
+// command, which works on `shown`, doesn't list.
+std::string other_backend_text(const Step& step, Backend shown);
 // What the rule's text says it is for: "10.0.0.0/8" of "-s 10.0.0.0/8 ..."; else "it".
 std::string object_of(const Step& step);
 // Does the rule's text say that it is for packets that conntrack calls invalid, and for no others?

@@ -106,6 +106,21 @@ std::optional<KernelTracepoint> KernelBtf::tracepoint(const std::string& name) c
   return KernelTracepoint{static_cast<int>(btf_vlen(proto)) - 1, found->second};
 }
 
+bool KernelBtf::has_member(const std::string& type, const std::string& member, const std::string& module) {
+  for (const auto& where : {module, std::string()}) {
+    const Types* known = types_of(where);
+    if (known == nullptr) continue;
+    const btf* types = known->types;
+    const int id = btf__find_by_name_kind(types, type.c_str(), BTF_KIND_STRUCT);
+    if (id <= 0) continue;
+    const btf_type* found = btf__type_by_id(types, static_cast<__u32>(id));
+    const struct btf_member* members = btf_members(found);
+    for (unsigned i = 0; i < btf_vlen(found); ++i)
+      if (member == btf__name_by_offset(types, members[i].name_off)) return true;
+  }
+  return false;
+}
+
 std::optional<std::string> KernelBtf::enumerator(const std::string& enumeration, std::uint32_t value) const {
   const int id = btf__find_by_name_kind(vmlinux_.types, enumeration.c_str(), BTF_KIND_ENUM);
   if (id <= 0) return std::nullopt;

@@ -42,6 +42,9 @@ class KernelBtf {
   [[nodiscard]] std::optional<KernelFunction> function(const std::string& name, const std::string& module);
   // A raw tracepoint of vmlinux.
   [[nodiscard]] std::optional<KernelTracepoint> tracepoint(const std::string& name) const;
+  // Whether a struct of vmlinux or of a module that is loaded now has a member of that name.
+  [[nodiscard]] bool has_member(const std::string& type, const std::string& member,
+                                const std::string& module);
   // Name of an enumerator: enumerator("skb_drop_reason", 2) == "SKB_DROP_REASON_NO_SOCKET".
   [[nodiscard]] std::optional<std::string> enumerator(const std::string& enumeration,
                                                       std::uint32_t value) const;

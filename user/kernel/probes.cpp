@@ -4,10 +4,102 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <utility>
+
 namespace pathtrace {
 
-const std::vector<Probe>& probe_table() {
-  static const std::vector<Probe> table = {
+namespace {
+
+// See bpf/nft_verdicts.bpf.c.
+Probe evaluator(std::string_view name, std::string_view function, std::string_view module,
+                std::string_view program, std::vector<std::string_view> expressions, std::string_view lost) {
+  return {.name = name,
+          .function = function,
+          .module = module,
+          .fentry_only = true,
+          .key = TraceKeyNeed::not_held,
+          .expressions = std::move(expressions),
+          .variants = {{3, {program}}},
+          .lost = lost};
+}
+
+constexpr std::string_view lost_nat = "nftables rules that translate addresses";
+constexpr std::string_view lost_reject = "nftables rules that reject";
+
+// nft_objref.ko up to 6.1.
+Probe object_evaluator(std::string_view name, std::string_view function, std::string_view program,
+                       std::string_view lost) {
+  Probe probe = evaluator(name, function, "nf_tables", program, {"objref"}, lost);
+  probe.older_module = "nft_objref";
+  return probe;
+}
+
+void add_nftables_by_verdict(std::vector<Probe>& table) {
+  // first: no walk may begin that some evaluators are not watched in
+  table.insert(
+      table.end(),
+      {evaluator("nftables accept, drop, jump", "nft_immediate_eval", "nf_tables",
+                 "nft_immediate_eval_verdict", {"immediate"},
+                 "nftables rules that accept, drop, jump or return"),
+       evaluator("nftables verdict map", "nft_lookup_eval", "nf_tables", "nft_lookup_eval_verdict",
+                 {"lookup"}, "nftables rules with a verdict map"),
+       object_evaluator("nftables object", "nft_objref_eval", "nft_objref_eval_verdict",
+                        "nftables rules with a synproxy object"),
+       object_evaluator("nftables object map", "nft_objref_map_eval", "nft_objref_map_eval_verdict",
+                        "nftables rules with a map of synproxy objects"),
+       evaluator("nftables reject (ip)", "nft_reject_ipv4_eval", "nft_reject_ipv4",
+                 "nft_reject_ipv4_eval_verdict", {"reject ip"}, lost_reject),
+       evaluator("nftables reject (ip6)", "nft_reject_ipv6_eval", "nft_reject_ipv6",
+                 "nft_reject_ipv6_eval_verdict", {"reject ip6"}, lost_reject),
+       evaluator("nftables reject (inet)", "nft_reject_inet_eval", "nft_reject_inet",
+                 "nft_reject_inet_eval_verdict", {"reject inet"}, lost_reject),
+       evaluator("nftables reject (bridge)", "nft_reject_bridge_eval", "nft_reject_bridge",
+                 "nft_reject_bridge_eval_verdict", {"reject bridge"}, lost_reject),
+       evaluator("nftables reject (netdev)", "nft_reject_netdev_eval", "nft_reject_netdev",
+                 "nft_reject_netdev_eval_verdict", {"reject netdev"}, lost_reject),
+       evaluator("nftables queue", "nft_queue_eval", "nft_queue", "nft_queue_eval_verdict", {"queue"},
+                 "nftables rules that queue"),
+       evaluator("nftables queue (computed)", "nft_queue_sreg_eval", "nft_queue",
+                 "nft_queue_sreg_eval_verdict", {"queue"}, "nftables rules that queue"),
+       evaluator("nftables nat", "nft_nat_eval", "nft_nat", "nft_nat_eval_verdict", {"nat ip", "nat ip6"},
+                 lost_nat),
+       evaluator("nftables nat (inet)", "nft_nat_inet_eval", "nft_nat", "nft_nat_inet_eval_verdict",
+                 {"nat inet"}, lost_nat),
+       evaluator("nftables masquerade (ip)", "nft_masq_ipv4_eval", "nft_masq", "nft_masq_ipv4_eval_verdict",
+                 {"masq ip"}, lost_nat),
+       evaluator("nftables masquerade (ip6)", "nft_masq_ipv6_eval", "nft_masq", "nft_masq_ipv6_eval_verdict",
+                 {"masq ip6"}, lost_nat),
+       evaluator("nftables masquerade (inet)", "nft_masq_inet_eval", "nft_masq", "nft_masq_inet_eval_verdict",
+                 {"masq inet"}, lost_nat),
+       evaluator("nftables redirect (ip)", "nft_redir_ipv4_eval", "nft_redir", "nft_redir_ipv4_eval_verdict",
+                 {"redir ip"}, lost_nat),
+       evaluator("nftables redirect (ip6)", "nft_redir_ipv6_eval", "nft_redir", "nft_redir_ipv6_eval_verdict",
+                 {"redir ip6"}, lost_nat),
+       evaluator("nftables redirect (inet)", "nft_redir_inet_eval", "nft_redir",
+                 "nft_redir_inet_eval_verdict", {"redir inet"}, lost_nat),
+       evaluator("nftables xtables target", "nft_target_eval_xt", "nft_compat", "nft_target_eval_xt_verdict",
+                 {"target ip", "target ip6", "target inet", "target arp"},
+                 "iptables-nft rules with a target of an extension"),
+       evaluator("nftables xtables target (bridge)", "nft_target_eval_bridge", "nft_compat",
+                 "nft_target_eval_bridge_verdict", {"target bridge"},
+                 "ebtables-nft rules with a target of an extension"),
+       evaluator("nftables fwd", "nft_fwd_netdev_eval", "nft_fwd_netdev", "nft_fwd_netdev_eval_verdict",
+                 {"fwd"}, "nftables rules that forward to an interface"),
+       evaluator("nftables fwd (neighbour)", "nft_fwd_neigh_eval", "nft_fwd_netdev",
+                 "nft_fwd_neigh_eval_verdict", {"fwd"}, "nftables rules that forward to an interface"),
+       evaluator("nftables synproxy", "nft_synproxy_eval", "nft_synproxy", "nft_synproxy_eval_verdict",
+                 {"synproxy"}, "nftables rules with synproxy")});
+  table.push_back({.name = "nftables walks",
+                   .function = "nft_do_chain",
+                   .module = "nf_tables",
+                   .fentry_only = true,
+                   .key = TraceKeyNeed::not_held,
+                   .variants = {{2, {"nft_do_chain_enter", "nft_do_chain_exit"}}},
+                   .lost = "rules of nftables and iptables-nft"});
+}
+
+std::vector<Probe> make_table() {
+  std::vector<Probe> table = {
       // first: no walk may be seen of a ruleset whose changes are not counted
       {.name = "iptables changes",
        .function = "xt_replace_table",
@@ -34,6 +126,7 @@ const std::vector<Probe>& probe_table() {
       {.name = "nftables",
        .function = "__nft_trace_packet",
        .module = "nf_tables",
+       .key = TraceKeyNeed::held,
        .variants = {{5, {"nft_trace_packet_5"}}, {3, {"nft_trace_packet_3"}}},
        .lost = "rules of nftables and iptables-nft"},
       {.name = "reject tcp-reset",
@@ -62,6 +155,32 @@ const std::vector<Probe>& probe_table() {
        .family = AF_INET6,
        .variants = {{4, {"nf_send_unreach6_enter", "nf_send_unreach6_exit"}}},
        .lost = "which ICMPv6 errors a REJECT made"},
+      {.name = "reject tcp-reset (bridge)",
+       .function = "nf_reject_skb_v4_tcp_reset",
+       .module = "nf_reject_ipv4",
+       .family = AF_INET,
+       .protocol = IPPROTO_TCP,
+       .variants = {{4, {"nf_reject_skb_v4_tcp_reset_enter"}}},
+       .lost = "RSTs that a REJECT of a bridge or device made"},
+      {.name = "reject tcp-reset (bridge, IPv6)",
+       .function = "nf_reject_skb_v6_tcp_reset",
+       .module = "nf_reject_ipv6",
+       .family = AF_INET6,
+       .protocol = IPPROTO_TCP,
+       .variants = {{4, {"nf_reject_skb_v6_tcp_reset_enter"}}},
+       .lost = "IPv6 RSTs that a REJECT of a bridge or device made"},
+      {.name = "reject icmp (bridge)",
+       .function = "nf_reject_skb_v4_unreach",
+       .module = "nf_reject_ipv4",
+       .family = AF_INET,
+       .variants = {{5, {"nf_reject_skb_v4_unreach_enter"}}},
+       .lost = "ICMP errors that a REJECT of a bridge or device made"},
+      {.name = "reject icmp6 (bridge)",
+       .function = "nf_reject_skb_v6_unreach",
+       .module = "nf_reject_ipv6",
+       .family = AF_INET6,
+       .variants = {{5, {"nf_reject_skb_v6_unreach_enter"}}},
+       .lost = "ICMPv6 errors that a REJECT of a bridge or device made"},
       {.name = "tcp reset",
        .function = "tcp_v4_send_reset",
        .module = "",
@@ -190,6 +309,14 @@ const std::vector<Probe>& probe_table() {
        .variants = {{any_parameters, {"module_load"}}},
        .lost = "rules of a backend whose modules are loaded after the start"},
   };
+  add_nftables_by_verdict(table);
+  return table;
+}
+
+}  // namespace
+
+const std::vector<Probe>& probe_table() {
+  static const std::vector<Probe> table = make_table();
   return table;
 }
 

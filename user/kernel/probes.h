@@ -17,15 +17,22 @@ struct ProbeVariant {
 
 inline constexpr int any_parameters = -1;
 
+// Nftables is watched in one of two ways.
+enum class TraceKeyNeed { either, held, not_held };
+
 struct Probe {
   std::string_view name;
-  std::string_view function;  // kernel function, or raw tracepoint if `tracepoint`
-  std::string_view module;    // that has it, unless it is built in; "" = always built in
+  std::string_view function;        // kernel function, or raw tracepoint if `tracepoint`
+  std::string_view module;          // that has it, unless it is built in; "" = always built in
+  std::string_view older_module{};  // that had it before it moved to `module`
   bool tracepoint = false;
   std::uint8_t family = 0;    // needed only if this family is traced; 0 = always
   std::uint8_t protocol = 0;  // likewise
   bool kprobe_only = false;   // its programs exist by kprobe only
   bool fentry_only = false;   // by fexit: they need the arguments at the function's end
+  TraceKeyNeed key = TraceKeyNeed::either;
+  // nftables expressions whose verdicts its function gives: "reject inet" is that of tables of one family
+  std::vector<std::string_view> expressions;
   std::vector<ProbeVariant> variants;
   std::string_view lost;  // what can't be said without it
 

@@ -27,6 +27,12 @@ constexpr const char* inert_rule =
 
 }  // namespace
 
+std::string trace_key_hazard(const TraceKeyFacts& facts) {
+  if (!facts.hashes_packets || facts.hashes_by_netns) return {};
+  return "on this kernel the nftables trace key can cause a kernel warning (a WARN_ON_ONCE in "
+         "__skb_flow_dissect, when a rule rejects a packet); --trace-key uses it all the same";
+}
+
 // The netlink socket inside the context was made in the private namespace and keeps it alive.
 struct TraceKey::State {
   std::unique_ptr<nft_ctx, FreeNft> context;

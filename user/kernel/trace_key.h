@@ -8,10 +8,26 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "support/result.h"
 
 namespace pathtrace {
+
+enum class TraceKeyUse { if_safe, always, never };
+
+// What a kernel has, as far as the key's danger depends on it.
+struct TraceKeyFacts {
+  bool hashes_packets =
+      false;  // struct nft_traceinfo has a member skbid: nft_trace_init() calls skb_get_hash()
+  bool hashes_by_netns = false;  // ... or rather __skb_get_hash_net(), which the kernel has
+};
+
+// Why the key may make this kernel warn (with kernel.panic_on_warn: panic); "" if it can't. From 5.19 on
+// nft_trace_init() hashes each packet; the answers of a reject have neither device nor socket on their way
+// through OUTPUT, which __skb_flow_dissect() met with WARN_ON_ONCE(!net) until the namespace was handed
+// over (__skb_get_hash_net(): 6.11, and in later releases of 6.1 and 6.6).
+std::string trace_key_hazard(const TraceKeyFacts& facts);
 
 class TraceKey {
  public:

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
@@ -21,7 +22,6 @@
 #include "kernel/attach_targets.h"
 #include "kernel/probes.h"
 #include "kernel/symbols.h"
-#include "kernel/trace_key.h"
 #include "pathtrace.skel.h"
 #include "pathtrace/event.h"
 #include "pathtrace/table_index.h"
@@ -32,6 +32,14 @@ namespace {
 
 constexpr int tries_of_new_module = 20;
 constexpr std::uint32_t frames = 4;  // PT_FRAMES in bpf/lib/state.h
+
+constexpr std::uint64_t never = ~std::uint64_t{0};
+
+std::uint64_t monotonic_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(now.tv_nsec);
+}
 
 struct CloseSkeleton {
   void operator()(pathtrace_bpf* skeleton) const { pathtrace_bpf__destroy(skeleton); }
@@ -110,7 +118,8 @@ struct ProbeProgress {
   bool failed = false;  // not tried again
   int tries = 1;  // more for a module that comes later: it announces itself before it can be attached to
   std::string why;
-  std::string refusal;  // of the programs of first choice, where others are in use
+  std::uint64_t attached_ns = 0;  // CLOCK_MONOTONIC
+  std::string refusal;            // of the programs of first choice, where others are in use
 };
 
 struct Choice {
@@ -172,7 +181,8 @@ struct Tracer::State {
   std::vector<Skeleton> skeletons;  // the first one made the maps that all share
   std::vector<Link> links;
   std::optional<TraceKey> trace_key;
-  std::string trace_key_problem;
+  std::optional<std::string> without_key;  // why it is not held, once that is settled
+  int key_tries = 1;
   MapGenerations generations;
   TableIndexes table_indexes;
   std::uint64_t per_cpu_offset_table = 0;
@@ -182,12 +192,18 @@ struct Tracer::State {
   std::string first_log;
   LostCounts lost{};
 
+  void settle_trace_key();
+  std::optional<std::string> reason_against_trace_key();
+  bool in_use(const ProbeProgress& row) const;
+  std::optional<KernelFunction> function_of(const Probe& probe);
   std::vector<Choice> choose();
   std::optional<AttachTarget> attach_target(const std::string& name, bool tracepoint);
   bool configure(pathtrace_bpf* skeleton);
   bool load_and_attach(const std::vector<Choice>& choices);
   void attach_all(const std::vector<Choice>& choices);
   bool attach(pathtrace_bpf* skeleton, const Choice& choice, std::vector<Link>& made);
+  bool attach_new();
+  bool give_up_trace_key();
   void after_attach();
   bool is_attached(std::string_view name) const;
   Error nothing_attached() const;
@@ -197,6 +213,50 @@ Tracer::Tracer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Tracer::Tracer(Tracer&&) noexcept = default;
 Tracer& Tracer::operator=(Tracer&&) noexcept = default;
 Tracer::~Tracer() = default;
+
+std::optional<std::string> Tracer::State::reason_against_trace_key() {
+  if (options.trace_key == TraceKeyUse::always) return std::nullopt;
+  if (options.trace_key == TraceKeyUse::never) return "--no-trace-key";
+  const TraceKeyFacts facts{btf->has_member("nft_traceinfo", "skbid", "nf_tables"),
+                            btf->function("__skb_get_hash_net", "").has_value()};
+  const std::string hazard = trace_key_hazard(facts);
+  return hazard.empty() ? std::nullopt : std::optional(hazard);
+}
+
+// Once nf_tables is there: it is never loaded for this. While it is being loaded, it takes no rule yet.
+void Tracer::State::settle_trace_key() {
+  if (trace_key || without_key) return;
+  if (!btf->function("nft_do_chain", "nf_tables")) {
+    key_tries = tries_of_new_module;
+    return;
+  }
+  without_key = reason_against_trace_key();
+  if (without_key) return;
+  auto key = TraceKey::hold();
+  if (key)
+    trace_key = std::move(*key);
+  else if (--key_tries <= 0)
+    without_key = key.error().message;
+}
+
+bool Tracer::State::in_use(const ProbeProgress& row) const {
+  switch (row.probe->key) {
+    case TraceKeyNeed::held:
+      return !without_key;
+    case TraceKeyNeed::not_held:
+      return without_key.has_value();
+    case TraceKeyNeed::either:
+      break;
+  }
+  return true;
+}
+
+std::optional<KernelFunction> Tracer::State::function_of(const Probe& probe) {
+  auto function = btf->function(std::string(probe.function), std::string(probe.module));
+  if (!function && !probe.older_module.empty())
+    function = btf->function(std::string(probe.function), std::string(probe.older_module));
+  return function;
+}
 
 // The programs for every probe that is not attached yet and could be.
 std::vector<Choice> Tracer::State::choose() {
@@ -208,7 +268,7 @@ std::vector<Choice> Tracer::State::choose() {
     std::string last_parameter;
     if (probe.tracepoint) {
       if (auto tracepoint = btf->tracepoint(std::string(probe.function))) parameters = tracepoint->arguments;
-    } else if (auto function = btf->function(std::string(probe.function), std::string(probe.module))) {
+    } else if (auto function = function_of(probe)) {
       parameters = function->parameters;
       last_parameter = function->last_parameter;
     }
@@ -218,11 +278,7 @@ std::vector<Choice> Tracer::State::choose() {
       row.tries = tries_of_new_module;
       continue;
     }
-    if (probe.fentry_only && !options.fentry) {
-      row.why = "it needs fentry";
-      row.failed = true;
-      continue;
-    }
+    if (!in_use(row)) continue;
     const auto variant =
         std::find_if(probe.variants.begin(), probe.variants.end(), [&](const ProbeVariant& v) {
           return (v.parameters == any_parameters || v.parameters == *parameters) &&
@@ -231,6 +287,11 @@ std::vector<Choice> Tracer::State::choose() {
     if (variant == probe.variants.end()) {
       row.why = fmt::format("{} has {} parameters on this kernel, which no program fits", probe.function,
                             *parameters);
+      row.failed = true;
+      continue;
+    }
+    if (probe.fentry_only && !options.fentry) {
+      row.why = "its programs exist by fentry only (--no-fentry)";
       row.failed = true;
       continue;
     }
@@ -249,7 +310,7 @@ std::optional<AttachTarget> Tracer::State::attach_target(const std::string& name
   const auto row = std::find_if(progress.begin(), progress.end(),
                                 [&](const ProbeProgress& p) { return p.probe->function == name; });
   if (row == progress.end()) return std::nullopt;
-  const auto found = btf->function(name, std::string(row->probe->module));
+  const auto found = function_of(*row->probe);
   return found ? std::optional(AttachTarget{found->id, found->module}) : std::nullopt;
 }
 
@@ -339,6 +400,7 @@ bool Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
       continue;
     }
     choice.progress->why.clear();
+    choice.progress->attached_ns = monotonic_ns();
     for (auto& link : made) links.push_back(std::move(link));
   }
   return true;
@@ -375,15 +437,6 @@ void Tracer::State::after_attach() {
     if (xt_recseq == 0) xt_recseq = symbol_addresses({"xt_recseq"})[0];
     skeletons.front()->bss->xt_recseq_cookie = xt_recseq;
   }
-  if (options.trace_key && !trace_key && is_attached("nftables")) {
-    auto key = TraceKey::hold();
-    if (key) {
-      trace_key = std::move(*key);
-      trace_key_problem.clear();
-    } else {
-      trace_key_problem = key.error().message;
-    }
-  }
 }
 
 Error Tracer::State::nothing_attached() const {
@@ -415,7 +468,7 @@ Result<Tracer> Tracer::start(const TracerOptions& options) {
   state->per_cpu_offset_table = symbols[0];
   state->xt_recseq = symbols[1];
   for (const auto& probe : probe_table())
-    if (is_needed(probe, options.filter)) state->progress.push_back({&probe, false, false, {}});
+    if (is_needed(probe, options.filter)) state->progress.push_back({.probe = &probe});
 
   Tracer tracer(std::move(state));
   tracer.attach_new();
@@ -427,12 +480,29 @@ Result<Tracer> Tracer::start(const TracerOptions& options) {
   return tracer;
 }
 
-bool Tracer::attach_new() {
-  auto choices = state_->choose();
+bool Tracer::State::attach_new() {
+  settle_trace_key();
+  auto choices = choose();
   if (choices.empty()) return false;
-  state_->attach_all(choices);
-  state_->after_attach();
+  attach_all(choices);
+  after_attach();
   return std::any_of(choices.begin(), choices.end(), [](const Choice& c) { return c.progress->attached; });
+}
+
+// Where the trace records can't be had, the key is of no use.
+bool Tracer::State::give_up_trace_key() {
+  const auto row = std::find_if(progress.begin(), progress.end(), [](const ProbeProgress& p) {
+    return p.probe->key == TraceKeyNeed::held && p.failed;
+  });
+  if (!trace_key || row == progress.end()) return false;
+  trace_key.reset();
+  without_key = row->why;
+  return true;
+}
+
+bool Tracer::attach_new() {
+  const bool attached = state_->attach_new();
+  return (state_->give_up_trace_key() && state_->attach_new()) || attached;
 }
 
 void Tracer::detach() { state_->links.clear(); }
@@ -440,6 +510,7 @@ void Tracer::detach() { state_->links.clear(); }
 std::vector<ProbeStatus> Tracer::probes() const {
   std::vector<ProbeStatus> result;
   for (const auto& p : state_->progress) {
+    if (!state_->in_use(p)) continue;
     ProbeStatus status{
         std::string(p.probe->name), p.attached ? ProbeState::attached : ProbeState::unavailable, {}, {}};
     if (!p.attached) {
@@ -454,24 +525,36 @@ std::vector<ProbeStatus> Tracer::probes() const {
 std::vector<std::string> Tracer::shortcomings() const {
   std::vector<std::string> lines;
   for (const auto& p : state_->progress)
-    if (!p.attached && (p.failed || p.probe->module.empty()))
+    if (!p.attached && state_->in_use(p) && (p.failed || p.probe->module.empty()))
       lines.push_back(fmt::format("{}: {}", p.probe->lost, p.why));
-  if (!state_->trace_key_problem.empty())
-    lines.push_back(fmt::format("rules of nftables and iptables-nft: {}", state_->trace_key_problem));
   return lines;
+}
+
+std::optional<std::string> Tracer::without_trace_key() const { return state_->without_key; }
+
+std::map<std::string, std::uint64_t, std::less<>> Tracer::watched_expressions() const {
+  std::map<std::string, std::uint64_t, std::less<>> watched;
+  for (const auto& p : state_->progress)
+    for (const auto& expression : p.probe->expressions) {
+      auto& since = watched[std::string(expression)];
+      since = std::max(since, p.attached ? p.attached_ns : never);
+    }
+  std::erase_if(watched, [](const auto& one) { return one.second == never; });
+  return watched;
 }
 
 std::vector<std::string> Tracer::watched() const {
   std::vector<std::string> lines;
   for (const auto& p : state_->progress)
-    if (p.attached && (p.probe->name != "nftables" || state_->trace_key)) lines.emplace_back(p.probe->lost);
+    if (p.attached && state_->in_use(p) && (p.probe->key != TraceKeyNeed::held || state_->trace_key))
+      lines.emplace_back(p.probe->lost);
   return lines;
 }
 
 std::vector<std::string> Tracer::details() const {
   std::vector<std::string> lines;
   for (const auto& p : state_->progress) {
-    if (!p.attached) continue;
+    if (!p.attached || !state_->in_use(p)) continue;
     const bool by_kprobe = p.probe->kprobe_only || !state_->options.fentry || !p.refusal.empty();
     const char* usual = p.probe->tracepoint ? "tracepoint" : "fentry";
     const char* other = p.probe->tracepoint ? "raw tracepoint" : "kprobe";

@@ -3,12 +3,16 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "kernel/btf.h"
 #include "kernel/generations.h"
 #include "kernel/table_indexes.h"
+#include "kernel/trace_key.h"
 #include "pathtrace/filter.h"
 #include "support/result.h"
 #include "timeline/loss.h"
@@ -20,7 +24,7 @@ struct TracerOptions {
   pt_filter filter{};
   std::uint32_t max_rules = 16384;       // of a legacy table whose counters are copied
   std::uint32_t buffer_bytes = 8 << 20;  // of the ring buffer; a power of two
-  bool trace_key = true;                 // hold the nftables trace key
+  TraceKeyUse trace_key = TraceKeyUse::if_safe;
   bool fentry = true;  // false: kprobes and raw tracepoints only, as where fentry is refused
 };
 
@@ -42,6 +46,11 @@ class Tracer {
   // Probes that aren't attached though their function exists, or whose function this kernel lacks
   // (a backend whose module isn't loaded is not one of them): a line each, "what is lost: why".
   [[nodiscard]] std::vector<std::string> shortcomings() const;
+  // Why nftables is watched without the trace key, where it is.
+  [[nodiscard]] std::optional<std::string> without_trace_key() const;
+  // The nftables expressions ("immediate", "reject inet") whose verdicts are watched without the trace key,
+  // and since when, in CLOCK_MONOTONIC nanoseconds.
+  [[nodiscard]] std::map<std::string, std::uint64_t, std::less<>> watched_expressions() const;
   // What the attached probes tell, a line each.
   [[nodiscard]] std::vector<std::string> watched() const;
   // How each attached probe is attached, a line each; and why not in the way that costs least, where it

@@ -50,6 +50,13 @@ void put_place(JsonWriter& out, const Step& step) {
   out.member("hook", step.hook);
 }
 
+void put(JsonWriter& out, const SetElement& element) {
+  out.begin_object();
+  out.member("set", element.set);
+  out.member("element", element.element);
+  out.end_object();
+}
+
 void put_rule(JsonWriter& out, const Step& step) {
   put_place(out, step);
   out.member("rule", step.rule);
@@ -58,6 +65,8 @@ void put_rule(JsonWriter& out, const Step& step) {
   out.member("target", step.target);
   out.member("text", step.text);
   out.member("comment", step.comment);
+  if (!step.elements.empty())
+    out.list("elements", step.elements, [&out](const SetElement& one) { put(out, one); });
   out.member("missing", step.missing);
 }
 

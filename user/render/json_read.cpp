@@ -43,6 +43,10 @@ void read_rule(const Fields& in, Step& step) {
   step.target = in.text_or_null("target");
   step.text = in.text_or_null("text");
   step.comment = in.text_or_null("comment");
+  if (in.has("elements"))
+    in.each("elements", [&](const Fields& one) {
+      step.elements.push_back({one.text_or_null("set"), one.text_or_null("element")});
+    });
   if (!in.has("path")) return;
   in.each("path", [&](const Fields& element) {
     step.path.push_back({element.text("chain"), element.number<int>("rule")});

@@ -65,12 +65,24 @@ std::string rule_text(const Step& step) {
   return "(its text is not known)";
 }
 
+// "   [10.0.0.0/8 of @blocked]"
+std::string elements_text(const Step& step) {
+  std::string text;
+  for (const SetElement& one : step.elements) {
+    if (!text.empty()) text += ", ";
+    text += one.element ? sanitise(*one.element) : "?";
+    text += one.set ? " of @" + sanitise(*one.set) : " of { }";
+    if (!one.element) text += ", which packets and time change";
+  }
+  return text.empty() ? "" : "   [" + text + "]";
+}
+
 StepRow rule_row(const Step& step, const Step* reject, TableNaming naming, const Style& style) {
   StepRow row;
   row.table = table_name(step, naming);
   row.chain = step.chain ? sanitise(*step.chain) : "?";
   if (step.rule) row.number = "#" + std::to_string(*step.rule);
-  row.text = rule_text(step);
+  row.text = rule_text(step) + elements_text(step);
   const VerdictWords verdict = verdict_words(step, reject, style);
   row.verdict = verdict.text;
   row.tone = verdict.tone;

@@ -30,9 +30,9 @@ constexpr auto kIptables = std::to_array<BuiltinChain>({
     {"filter", "INPUT", "filter", 1, 0},
     {"filter", "FORWARD", "filter", 2, 0},
     {"filter", "OUTPUT", "filter", 3, 0},
-    {"security", "INPUT", "filter", 1, 50},
-    {"security", "FORWARD", "filter", 2, 50},
-    {"security", "OUTPUT", "filter", 3, 50},
+    {"security", "INPUT", "filter", 1, 150},
+    {"security", "FORWARD", "filter", 2, 150},
+    {"security", "OUTPUT", "filter", 3, 150},
     {"nat", "PREROUTING", "nat", 0, -100},
     {"nat", "INPUT", "nat", 1, 100},
     {"nat", "OUTPUT", "nat", 3, -100},
@@ -79,6 +79,11 @@ const Chain* Table::find(std::uint64_t chain) const {
   const auto it =
       std::find_if(chains.begin(), chains.end(), [chain](const Chain& c) { return c.handle == chain; });
   return it == chains.end() ? nullptr : &*it;
+}
+
+const Set* Table::find_set(const std::string& set) const {
+  const auto it = std::find_if(sets.begin(), sets.end(), [&set](const Set& s) { return s.name == set; });
+  return it == sets.end() ? nullptr : &*it;
 }
 
 const Table* Ruleset::find(std::uint64_t table) const {

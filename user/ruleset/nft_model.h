@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "ruleset/nft_elements.h"
 #include "timeline/words.h"
 
 namespace pathtrace::nft {
@@ -25,6 +26,10 @@ struct Rule {
   // From its expressions.
   std::optional<std::string> target;   // an xtables target: "REJECT", "LOG", ...
   std::optional<std::string> verdict;  // of its `immediate`: "ACCEPT", "DROP", "RETURN", or a chain's name
+  std::vector<std::string> ends;       // expressions that may end a walk or lead it elsewhere
+  std::vector<Lookup> lookups;         // a packet that matches has found an element by each
+  std::vector<std::string> updates;    // sets that it adds to or takes from
+  bool changes_looked_up = false;      // writes into an address or port
   bool rejects = false;                // its last expression rejects, and no other can end the walk
   bool compat = false;                 // has an xtables match or target (module nft_compat)
   bool iptables_like = false;          // only expressions that iptables-nft writes, its counter among them
@@ -54,8 +59,10 @@ struct Table {
   std::string name;
   Backend backend = Backend::nftables;
   std::vector<Chain> chains;
+  std::vector<Set> sets;  // those whose element may be told
 
   [[nodiscard]] const Chain* find(std::uint64_t chain) const;
+  [[nodiscard]] const Set* find_set(const std::string& set) const;
 };
 
 // The analyzer does not see into the std::variant of a Result.

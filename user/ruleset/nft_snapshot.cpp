@@ -3,15 +3,11 @@
 // is asked before and after, and everything is read again if it moved.
 #include "ruleset/nft_snapshot.h"
 
-#include <arpa/inet.h>
-#include <endian.h>
 #include <fmt/format.h>
-#include <libmnl/libmnl.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nf_tables_compat.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <nftables/libnftables.h>
-#include <stdlib.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -25,6 +21,10 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "ruleset/iptables_command.h"
+#include "ruleset/nft_lookups.h"
+#include "ruleset/nft_netlink.h"
+#include "ruleset/nft_sets.h"
 #include "ruleset/nft_text.h"
 #include "ruleset/tool.h"
 
@@ -63,121 +63,6 @@ bool is_built_in(std::string_view module, std::string_view symbol) {
     }
   }
   return has_symbol(symbol);
-}
-
-class Socket {
- public:
-  Socket() : socket_(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC)) {
-    if (socket_ != nullptr && mnl_socket_bind(socket_, 0, MNL_SOCKET_AUTOPID) < 0) close();
-  }
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-  ~Socket() { close(); }
-  explicit operator bool() const { return socket_ != nullptr; }
-
-  using Receive = std::function<void(const nlmsghdr*)>;
-
-  // False: errno tells why; EINTR: the ruleset changed under the dump (NLM_F_DUMP_INTR).
-  bool ask(std::uint16_t message, bool dump, const Receive& receive) {
-    std::array<char, 256> request{};
-    nlmsghdr* header = mnl_nlmsg_put_header(request.data());
-    header->nlmsg_type = static_cast<std::uint16_t>((NFNL_SUBSYS_NFTABLES << 8) | message);
-    header->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | (dump ? NLM_F_DUMP : NLM_F_ACK));
-    header->nlmsg_seq = ++sequence_;
-    auto* family = static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(nfgenmsg)));
-    family->nfgen_family = AF_UNSPEC;
-    family->version = NFNETLINK_V0;
-    if (mnl_socket_sendto(socket_, header, header->nlmsg_len) < 0) return false;
-    return collect(receive);
-  }
-
- private:
-  bool collect(const Receive& receive) {
-    const unsigned port = mnl_socket_get_portid(socket_);
-    std::vector<char> buffer(std::size_t{128} << 10);
-    const auto callback = [](const nlmsghdr* message, void* data) {
-      (*static_cast<const Receive*>(data))(message);
-      return MNL_CB_OK;
-    };
-    while (true) {
-      const ssize_t got = mnl_socket_recvfrom(socket_, buffer.data(), buffer.size());
-      if (got < 0) return false;
-      const int state = mnl_cb_run(buffer.data(), static_cast<std::size_t>(got), sequence_, port, callback,
-                                   const_cast<Receive*>(&receive));  // NOLINT: C interface
-      if (state < 0) return false;
-      if (state == MNL_CB_STOP) return true;
-    }
-  }
-
-  void close() {
-    if (socket_ != nullptr) mnl_socket_close(socket_);
-    socket_ = nullptr;
-  }
-
-  mnl_socket* socket_;
-  std::uint32_t sequence_ = 0;
-};
-
-// mnl_attr_for_each() and its nested kin, which do not compile as C++.
-template <typename Function>
-void each_attribute(const void* begin, std::size_t size, Function function) {
-  const auto* at = static_cast<const nlattr*>(begin);
-  auto left = static_cast<int>(size);
-  while (mnl_attr_ok(at, left)) {
-    function(at);
-    left -= static_cast<int>(MNL_ALIGN(at->nla_len));
-    at = mnl_attr_next(at);
-  }
-}
-
-template <typename Function>
-void each_nested(const nlattr* nest, Function function) {
-  if (nest != nullptr) each_attribute(mnl_attr_get_payload(nest), mnl_attr_get_payload_len(nest), function);
-}
-
-// Attributes of a message or of a nest, by type.
-class Attributes {
- public:
-  explicit Attributes(const nlmsghdr* message) {
-    if (mnl_nlmsg_get_payload_len(message) < sizeof(nfgenmsg)) return;
-    each_attribute(mnl_nlmsg_get_payload_offset(message, sizeof(nfgenmsg)),
-                   mnl_nlmsg_get_payload_len(message) - MNL_ALIGN(sizeof(nfgenmsg)),
-                   [this](const nlattr* attribute) { add(attribute); });
-  }
-  explicit Attributes(const nlattr* nest) {
-    each_nested(nest, [this](const nlattr* attribute) { add(attribute); });
-  }
-  [[nodiscard]] const nlattr* get(unsigned type) const {
-    return type < found_.size() ? found_.at(type) : nullptr;
-  }
-  [[nodiscard]] std::string string(unsigned type) const {
-    const nlattr* attribute = get(type);
-    if (attribute == nullptr) return {};
-    const std::string_view raw(static_cast<const char*>(mnl_attr_get_payload(attribute)),
-                               mnl_attr_get_payload_len(attribute));
-    return std::string(raw.substr(0, raw.find('\0')));
-  }
-  [[nodiscard]] std::optional<std::uint32_t> u32(unsigned type) const {
-    const nlattr* attribute = get(type);
-    if (attribute == nullptr || mnl_attr_get_payload_len(attribute) < 4) return std::nullopt;
-    return ntohl(mnl_attr_get_u32(attribute));
-  }
-  [[nodiscard]] std::uint64_t u64(unsigned type) const {
-    const nlattr* attribute = get(type);
-    if (attribute == nullptr || mnl_attr_get_payload_len(attribute) < 8) return 0;
-    return be64toh(mnl_attr_get_u64(attribute));
-  }
-
- private:
-  void add(const nlattr* attribute) {
-    const unsigned type = mnl_attr_get_type(attribute);
-    if (type < found_.size()) found_.at(type) = attribute;
-  }
-  std::array<const nlattr*, 32> found_{};
-};
-
-std::optional<Family> message_family(const nlmsghdr* message) {
-  return family_of(static_cast<const nfgenmsg*>(mnl_nlmsg_get_payload(message))->nfgen_family);
 }
 
 // Userdata is a row of type, length, value; type 0 is the comment (NFTNL_UDATA_RULE_COMMENT).
@@ -219,13 +104,30 @@ std::string verdict_name(const Attributes& immediate) {
   }
 }
 
-// Whether an expression other than the last can end a walk: then a drop needn't be the
-// last one's doing.
+// Whether what a set's elements or their updates carry only ever breaks off the rule.
+bool is_harmless_state(const nlattr* expression) {
+  if (expression == nullptr) return true;
+  const std::string name = Attributes(expression).string(NFTA_EXPR_NAME);
+  return name == "counter" || name == "limit" || name == "quota" || name == "last";
+}
+
+bool is_harmless_dynset(const Attributes& data) {
+  bool harmless = is_harmless_state(data.get(NFTA_DYNSET_EXPR));
+  each_nested(data.get(NFTA_DYNSET_EXPRESSIONS),
+              [&](const nlattr* one) { harmless = harmless && is_harmless_state(one); });
+  return harmless;
+}
+
+// Whether an expression can end a walk or lead it to another chain. All others leave the verdict register at
+// NFT_CONTINUE or NFT_BREAK (their eval functions in net/netfilter/nft_*.c).
 bool may_end(std::string_view name, const Attributes& data) {
-  static constexpr std::array<std::string_view, 9> harmless{"payload", "meta",  "cmp", "bitwise", "counter",
-                                                            "ct",      "limit", "log", "range"};
+  static constexpr auto harmless = std::to_array<std::string_view>(
+      {"payload", "meta",      "cmp",     "bitwise", "counter", "ct",     "limit",        "log",
+       "range",   "byteorder", "fib",     "numgen",  "hash",    "rt",     "socket",       "osf",
+       "last",    "quota",     "notrack", "tproxy",  "xfrm",    "tunnel", "flow_offload", "dup"});
   if (name == "immediate") return data.u32(NFTA_IMMEDIATE_DREG).value_or(0) == NFT_REG_VERDICT;
   if (name == "lookup") return data.u32(NFTA_LOOKUP_DREG).value_or(NFT_REG_1) == NFT_REG_VERDICT;
+  if (name == "dynset") return !is_harmless_dynset(data);
   if (name == "match") return false;  // by hotdrop only, for packets too broken to be matched
   return std::find(harmless.begin(), harmless.end(), name) == harmless.end();
 }
@@ -249,14 +151,19 @@ void read_expressions(Rule& rule, const nlattr* list) {
     counter = counter || name == "counter";
     only_iptables = only_iptables && iptables_writes(name);
     rule.compat = rule.compat || name == "match" || name == "target";
+    if (name == "dynset") rule.updates.push_back(data.string(NFTA_DYNSET_SET_NAME));
     if (name == "target") rule.target = data.string(NFTA_TARGET_NAME);
     if (name == "match" && !rule.comment) rule.comment = match_comment(data);
     if (name == "immediate" && data.u32(NFTA_IMMEDIATE_DREG).value_or(0) == NFT_REG_VERDICT)
       if (std::string verdict = verdict_name(data); !verdict.empty()) rule.verdict = verdict;
     rule.rejects = !earlier_may_end && (name == "reject" || (name == "target" && rule.target == "REJECT"));
-    earlier_may_end = earlier_may_end || may_end(name, data);
+    rule.changes_looked_up = rule.changes_looked_up || changes_looked_up(name, data);
+    if (!may_end(name, data)) return;
+    earlier_may_end = true;
+    rule.ends.push_back(name);
   });
   rule.iptables_like = counter && only_iptables;
+  rule.lookups = read_lookups(list);
 }
 
 class Reader {
@@ -266,7 +173,7 @@ class Reader {
   // nullopt: errno tells why.
   std::optional<std::uint32_t> generation() {
     std::optional<std::uint32_t> id;
-    if (!socket_.ask(NFT_MSG_GETGEN, false,
+    if (!socket_.ask({.message = NFT_MSG_GETGEN},
                      [&](const nlmsghdr* message) { id = Attributes(message).u32(NFTA_GEN_ID); }))
       return std::nullopt;
     return id;
@@ -274,9 +181,13 @@ class Reader {
 
   bool structure(Ruleset& ruleset) {
     tables_.clear();
-    return socket_.ask(NFT_MSG_GETTABLE, true, [&](const nlmsghdr* m) { add_table(ruleset, m); }) &&
-           socket_.ask(NFT_MSG_GETCHAIN, true, [&](const nlmsghdr* m) { add_chain(ruleset, m); }) &&
-           socket_.ask(NFT_MSG_GETRULE, true, [&](const nlmsghdr* m) { add_rule(ruleset, m); });
+    return socket_.ask({.message = NFT_MSG_GETTABLE, .dump = true}, [&](const nlmsghdr* m) {
+      add_table(ruleset, m);
+    }) && socket_.ask({.message = NFT_MSG_GETCHAIN, .dump = true}, [&](const nlmsghdr* m) {
+      add_chain(ruleset, m);
+    }) && socket_.ask({.message = NFT_MSG_GETRULE, .dump = true}, [&](const nlmsghdr* m) {
+      add_rule(ruleset, m);
+    });
   }
 
  private:
@@ -388,10 +299,8 @@ std::optional<std::string> save(const Table& table) {
   for (const char* name : {tools.name, tools.either}) {
     const auto path = find_tool(name);
     if (!path) continue;
-    std::array<char, 4096> resolved{};
-    if (::realpath(path->c_str(), resolved.data()) == nullptr ||
-        std::string_view(resolved.data()).find("nft") == std::string_view::npos)
-      continue;
+    const auto program = real_path(*path);
+    if (!program || backend_of_program(*program) != Backend::iptables_nft) continue;
     if (table.family == Family::arp) return run_tool({*path});
     return run_tool({*path, "-t", table.name});
   }
@@ -428,6 +337,10 @@ Result<Ruleset> read_ruleset() {
     Ruleset ruleset;
     ruleset.id = *before;
     if (!reader.structure(ruleset)) {
+      if (errno == EINTR) continue;
+      break;
+    }
+    if (!read_sets(socket, ruleset)) {
       if (errno == EINTR) continue;
       break;
     }

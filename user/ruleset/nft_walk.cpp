@@ -9,6 +9,7 @@
 #include <linux/netfilter/nf_tables.h>
 
 #include <array>
+#include <span>
 #include <string_view>
 
 namespace pathtrace::nft {
@@ -56,14 +57,14 @@ bool is_chain_end(const pt_nft_record& record) {
   return record.type == PT_NFT_RETURN || (record.type == PT_NFT_RULE && record.rule == 0);
 }
 
-struct Lookup {
+struct Place {
   const Table* table = nullptr;
   const Chain* chain = nullptr;
   const Rule* rule = nullptr;
 };
 
-Lookup look_up(const Ruleset& ruleset, std::uint64_t table, std::uint64_t chain, std::uint64_t rule) {
-  Lookup found;
+Place look_up(const Ruleset& ruleset, std::uint64_t table, std::uint64_t chain, std::uint64_t rule) {
+  Place found;
   found.table = ruleset.find(table);
   if (found.table != nullptr) found.chain = found.table->find(chain);
   if (found.chain != nullptr) found.rule = found.chain->find(rule);
@@ -87,6 +88,7 @@ class Follower {
       follow(record);
       if (!broken_.empty()) return nothing(broken_);
     }
+    if (by_verdicts()) return end_by_verdicts(records);
     if (records.empty() || !ends_walk(records.back())) {
       // Each record stands for itself; only the end is not known.
       out_.steps.push_back(missing("the walk's last record was not seen"));
@@ -113,6 +115,10 @@ class Follower {
       break;
     }
     if (const auto family = family_of(walk_.e.pf)) out_.hook = hook_word(*family, walk_.e.hook);
+    if (by_verdicts()) {
+      out_.verdict = verdict_word(static_cast<std::int32_t>(walk_.verdict));
+      return;
+    }
     // The last word on the packet's fate, whatever is known of the way there; none seen: it
     // went on to an end that is not known.
     out_.verdict = Verdict::continue_;
@@ -143,11 +149,61 @@ class Follower {
     return std::move(out_);
   }
 
+  [[nodiscard]] bool by_verdicts() const { return walk_.seen == PT_NFT_SEEN_VERDICTS; }
+
+  // What the traversal returned must be the last verdict seen or, where no rule gave a final one, the policy.
+  WalkObservation end_by_verdicts(std::span<const pt_nft_record> records) {
+    const bool by_rule = !records.empty() && ends_walk(records.back());
+    if (by_rule) {
+      if (verdict_word(records.back().verdict) != out_.verdict)
+        return nothing("the last rule seen is not the one that decided");
+      return std::move(out_);
+    }
+    const std::string why_not = why_not_policy();
+    if (why_not.empty()) {
+      policy({0, 0, 0, static_cast<std::int32_t>(walk_.verdict), PT_NFT_POLICY});
+    } else {
+      out_.steps.push_back(missing(why_not));
+      out_.steps.back().verdict = out_.verdict;
+    }
+    return std::move(out_);
+  }
+
+  // No rule was seen to decide. Only where every expression of the table that could was watched, it was the
+  // policy.
+  std::string why_not_policy() {
+    if (verdict_word(walk_.policy) != out_.verdict)
+      return "what decided was not seen: no rule with a verdict that is watched, and not the policy";
+    const Table* table = evidence_.tied == nullptr ? nullptr : evidence_.tied->find(walk_.table);
+    if (table == nullptr)
+      return "the ruleset has changed since: whether the policy or a rule decided is not known";
+    for (const Chain& chain : table->chains)
+      for (const Rule& rule : chain.rules)
+        for (const std::string& expression : rule.ends)
+          if (!is_watched(expression, table->family))
+            return fmt::format(
+                "the policy or a rule with \"{}\" decided, whose verdicts are not watched "
+                "without the trace key",
+                expression);
+    return {};
+  }
+
+  [[nodiscard]] bool is_watched(const std::string& expression, Family family) const {
+    if (evidence_.watched == nullptr) return false;
+    for (const std::string& name : {expression, fmt::format("{} {}", expression, word(family))}) {
+      const auto found = evidence_.watched->find(name);
+      if (found != evidence_.watched->end()) return found->second <= walk_.e.ts_ns;
+    }
+    return false;
+  }
+
   void follow(const pt_nft_record& record) {
     if (record.type == PT_NFT_POLICY) {
       policy(record);
       return;
     }
+    // the ends of chains are not among the verdicts
+    while (by_verdicts() && record.chain != chain_ && !frames_.empty()) pop();
     if (record.chain != 0 && record.chain != chain_) {
       broken_ = "the walk's records do not follow from each other";
       return;
@@ -193,10 +249,11 @@ class Follower {
     step.handle = record.rule;
     bool found = false;
     for (const Ruleset* ruleset : rulesets_) {
-      const Lookup place = look_up(*ruleset, walk_.table, chain_, record.rule);
+      const Place place = look_up(*ruleset, walk_.table, chain_, record.rule);
       if (place.chain != nullptr && !step.chain) step.chain = place.chain->name;
       if (place.rule == nullptr) continue;
       describe_rule(step, *place.rule, ruleset == evidence_.tied);
+      if (ruleset == evidence_.tied) step.elements = elements_of(*place.table, *place.rule);
       found = true;
       break;
     }
@@ -218,6 +275,22 @@ class Follower {
     step.comment = rule.comment;
     step.target = rule.target;
     if (step.verdict == Verdict::drop && rule.rejects) step.verdict = Verdict::reject;
+  }
+
+  // What a rule of this table may have written into the packet is not what the event shows.
+  [[nodiscard]] std::vector<SetElement> elements_of(const Table& table, const Rule& rule) const {
+    std::vector<SetElement> elements;
+    for (const Chain& chain : table.chains)
+      for (const Rule& one : chain.rules)
+        if (one.changes_looked_up) return elements;
+    for (const Lookup& lookup : rule.lookups) {
+      const Set* set = table.find_set(lookup.set);
+      if (set == nullptr) continue;
+      auto element = find_element(lookup, *set, walk_.e);
+      if (!element && (!set->changes || set->anonymous)) continue;
+      elements.push_back({set->anonymous ? std::nullopt : std::optional(set->name), std::move(element)});
+    }
+    return elements;
   }
 
   // A tied ruleset that lacks the rule contradicts itself; the likeliest reason is a record

@@ -2,7 +2,9 @@
 // From the records of an nftables traversal to the rules the packet matched. Pure.
 #pragma once
 
-#include <span>
+#include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -12,6 +14,10 @@
 
 namespace pathtrace::nft {
 
+// Expressions whose verdicts are watched without the trace key ("immediate", "reject inet"), and since when,
+// in CLOCK_MONOTONIC nanoseconds.
+using Watched = std::map<std::string, std::uint64_t, std::less<>>;
+
 struct Evidence {
   // The ruleset the walk ran through, if it is known to be that one: then rules have
   // numbers.
@@ -19,6 +25,7 @@ struct Evidence {
   // Rulesets of the same namespace from other times, newest first: handles are never given
   // out twice, so a rule found in one is that rule, though its number may have been another.
   std::vector<const Ruleset*> others;
+  const Watched* watched = nullptr;
 };
 
 // `walk` must be whole in memory, its n_records records behind it.

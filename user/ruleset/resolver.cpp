@@ -141,6 +141,7 @@ struct Resolver::State {
   std::map<LegacyKey, Kept<legacy::Snapshot>> legacy;
   std::map<std::uint32_t, Kept<nft::Ruleset>> nft;
   std::set<Backend> backends;
+  nft::Watched watched;
   std::vector<TraceRule> trace_rules;
   bool read_since = false;  // a ruleset was, since trace_rules was made
 };
@@ -270,6 +271,7 @@ nft::Evidence Resolver::State::nft_evidence(const pt_nft_walk& walk) {
   make_room(nft);
   Kept<nft::Ruleset>& kept = nft[walk.e.netns];
   nft::Evidence evidence;
+  evidence.watched = &watched;
   const auto tied = [&](const pt_generation& now) -> const nft::Ruleset* {
     for (const Reading<nft::Ruleset>& reading : kept.readings)
       if (is_tied(reading.when, walk.e.ts_ns, walk.generation, now)) return &reading.ruleset;
@@ -324,6 +326,8 @@ WalkObservation Resolver::resolve(const pt_legacy_walk& walk) {
 WalkObservation Resolver::resolve(const pt_nft_walk& walk) {
   return nft::observe(walk, state_->nft_evidence(walk));
 }
+
+void Resolver::set_watched(nft::Watched watched) { state_->watched = std::move(watched); }
 
 const std::vector<TraceRule>& Resolver::trace_rules() {
   if (state_->read_since) state_->list_trace_rules();

@@ -12,6 +12,7 @@
 #include "kernel/generations.h"
 #include "kernel/table_indexes.h"
 #include "pathtrace/event.h"
+#include "ruleset/nft_walk.h"
 #include "ruleset/trace_rules.h"
 #include "timeline/observation.h"
 
@@ -37,6 +38,9 @@ class Resolver {
   // in Step::missing.
   [[nodiscard]] WalkObservation resolve(const pt_legacy_walk& walk);
   [[nodiscard]] WalkObservation resolve(const pt_nft_walk& walk);
+
+  // What of nftables is watched without the trace key; asked for by every walk seen that way.
+  void set_watched(nft::Watched watched);
 
   // Which backends were seen in use in any namespace by preload() (for the readiness notice).
   [[nodiscard]] std::vector<Backend> backends() const;

@@ -10,6 +10,8 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
+#include <memory>
 
 #include "support/fd.h"
 
@@ -118,6 +120,14 @@ std::optional<std::string> find_tool(const std::string& name) {
     if (::access(path.c_str(), X_OK) == 0) return path;
   }
   return std::nullopt;
+}
+
+std::optional<std::string> real_path(const std::string& path) {
+  struct Free {
+    void operator()(char* text) const { std::free(text); }  // NOLINT: realpath() allocates it by malloc()
+  };
+  const std::unique_ptr<char, Free> resolved(::realpath(path.c_str(), nullptr));
+  return resolved ? std::optional<std::string>(resolved.get()) : std::nullopt;
 }
 
 std::optional<std::string> run_tool(const std::vector<std::string>& argv, const ToolLimits& limits) {

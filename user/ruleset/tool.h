@@ -13,6 +13,9 @@ namespace pathtrace {
 // The absolute path of an executable in the system's own directories; never from PATH.
 std::optional<std::string> find_tool(const std::string& name);
 
+// `path` without links; nullopt if there is no such file.
+std::optional<std::string> real_path(const std::string& path);
+
 struct ToolLimits {
   std::chrono::milliseconds time{5000};
   std::size_t output = std::size_t{64} << 20;  // bytes

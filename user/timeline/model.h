@@ -21,6 +21,14 @@ struct PathElement {
   bool operator==(const PathElement&) const = default;
 };
 
+// The element of a set or map by which a rule matched.
+struct SetElement {
+  std::optional<std::string> set;      // none: an anonymous one, which the rule's text shows
+  std::optional<std::string> element;  // "10.0.0.0/8"; none: packets and time change the set, it may be gone
+
+  bool operator==(const SetElement&) const = default;
+};
+
 // One thing that happened to a packet. Which members are set depends on the kind; see
 // docs/json.md.
 struct Step {
@@ -39,6 +47,7 @@ struct Step {
   std::optional<std::string> target;  // the chain jumped to, or the target's name (REJECT, LOG, ...)
   std::optional<std::string> text;    // as iptables-save or nft prints it, without "-A CHAIN"
   std::optional<std::string> comment;
+  std::vector<SetElement> elements;    // nftables, where rule and packet determine them
   std::vector<PathElement> path;       // the jumps that led here, outermost first
   std::optional<std::string> missing;  // why no rule is named, where none is
   bool every_packet = false;           // see WalkObservation; not in JSON

@@ -74,6 +74,8 @@ bool goes_on(const TrackedPacket& packet, const Observation& o, const WalkObserv
     return false;
   const auto hook = o.hook ? o.hook : walk.hook;
   if (!packet.hook || !hook) return true;
+  // a bridge has hooks of its own, before and behind those of the host
+  if (packet.on_bridge != (walk.family == Family::bridge)) return !walked_before(packet, o, walk);
   const bool made_here = packet.first_hook == Hook::output || packet.first_hook == Hook::postrouting;
   if (*packet.hook != *hook) return can_follow(*packet.hook, *hook, made_here);
   return !walked_before(packet, o, walk);
@@ -205,6 +207,7 @@ void add_walk(TrackedPacket& packet, const Observation& o, WalkObservation& walk
     note_arrival(packet, o, *hook);
     if (!packet.first_hook) packet.first_hook = hook;
     packet.hook = hook;
+    packet.on_bridge = walk.family == Family::bridge;
   }
   learn(packet, o);
   packet.walk_ns = o.ts_ns;

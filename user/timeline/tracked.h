@@ -30,6 +30,7 @@ struct TrackedPacket {
   std::int64_t walk_ns = 0;  // begin of the last walk
   std::optional<Hook> first_hook;
   std::optional<Hook> hook;           // of the last walk
+  bool on_bridge = false;             // that was one of family bridge
   std::optional<std::string> egress;  // where it is about to leave
   unsigned facts = 0;
   bool dropped = false;

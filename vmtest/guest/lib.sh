@@ -2,6 +2,7 @@
 # Functions of the test VM, for dash. What a scenario compiles to (scenario.py) reads like a list of calls of these.
 #
 # topology_host     client c (10.1.0.2, fd01::2) — h (10.1.0.1, fd01::1), the traced host
+# topology_bridge   client c (10.1.0.2) — h (bridge br0 of eth0 and eth1) — server s (10.1.0.3); fd01::/64 alike
 # topology_router   client c (10.1.0.2) — r (eth0 10.1.0.1, eth1 10.2.0.1, forwards) — server s (10.2.0.2); fd01::/64 and fd02::/64 alike
 #
 # Interfaces are called eth0 in every namespace. Neighbours are resolved before anything is traced: a cold one hides rp_filter.
@@ -57,6 +58,22 @@ topology_host() {
     wire c eth0 10.1.0.2 fd01::2 h eth0 10.1.0.1 fd01::1
     warm c 10.1.0.1
     warm c fd01::1
+}
+
+topology_bridge() {
+    namespaces='c h s'
+    namespace c
+    namespace h
+    namespace s
+    ip -n h link add br0 type bridge forward_delay 0 && ip -n h link set br0 up || die "bridge"
+    for end in 'c 2 eth0' 's 3 eth1'; do
+        set -- $end
+        ip link add eth0 netns "$1" type veth peer name "$3" netns h || die "veth $1"
+        address "$1" eth0 "10.1.0.$2" "fd01::$2"
+        ip -n h link set "$3" master br0 up || die "port $3"
+    done
+    warm c 10.1.0.3
+    warm c fd01::3
 }
 
 topology_router() {
