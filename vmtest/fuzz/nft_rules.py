@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Random native nftables rulesets.
 
-Several tables and base chains on one hook, jumps, gotos, verdict maps, sets, dynamic sets, all in one or two of the families ip, ip6
-and inet. A chain of the test's own, before all others, marks the client's packets for the kernel's tracing.
+Several tables and base chains on one hook, jumps, gotos, verdict maps, sets and maps (intervals, concatenations), dynamic sets, objects,
+queues and NAT, in one or two of the families ip, ip6, inet and netdev (ingress, egress). A chain of the test's own, before all others,
+marks the client's packets for the kernel's tracing.
 """
 
 import dataclasses
@@ -80,6 +81,14 @@ def witness(ip: str) -> Table:
     return Table(ip, "witness", [], chains)
 
 
+def device_witness(ip: str) -> Table:
+    """Before what comes first on the way in."""
+    clients = "10.9.0.0/16" if ip == "ip" else "fd09::/64"
+    mark = [f"{ip} {end} {clients} meta nftrace set 1" for end in ("saddr", "daddr")]
+    header = 'type filter hook ingress devices = { eth0, eth1 } priority -500; policy accept;'
+    return Table("netdev", "witness", [], [Chain("ingress", header, mark, True)])
+
+
 def witness_table(ip: str) -> str:
     return Ruleset([witness(ip)]).text()
 
@@ -93,8 +102,46 @@ class Generator:
 
     def ruleset(self) -> Ruleset:
         rng = self.rng
-        own = witness(self.ip)
-        return Ruleset([own] + [self.table(f"t{i}", rng.choice(["inet", self.ip])) for i in range(rng.choice([1, 1, 2, 3]))])
+        tables = [self.table(f"t{i}", rng.choice(["inet", self.ip])) for i in range(rng.choice([1, 1, 2, 3]))]
+        own = [witness(self.ip)]
+        if rng.random() < 0.3:
+            own.append(device_witness(self.ip))
+            tables.append(self.device_table())
+        return Ruleset(own + tables)
+
+    def device_table(self) -> Table:
+        """Of family netdev, which has its own hooks and can do less."""
+        rng = self.rng
+        users = [f"u{i}" for i in range(rng.choice([0, 1, 2]))]
+        table = Table("netdev", "d", self.objects())
+        for place, hook in enumerate(rng.sample(["ingress", "egress", "ingress"], rng.choice([1, 2, 3]))):
+            header = f"type filter hook {hook} device {rng.choice(['eth0', 'eth1'])} priority {rng.choice([-10, 0, 0, 10])}; policy accept;"
+            table.chains.append(Chain(f"b{place}", header))
+        table.chains += [Chain(user) for user in users]
+        for place, chain in enumerate(table.chains):
+            later = users[max(0, place - len(table.chains) + len(users) + 1) :]
+            for _ in range(rng.choice([1, 2, 3, 5])):
+                to = rng.sample(later, min(len(later), rng.choices([0, 1, 2], [6, 3, 2])[0]))
+                chain.rules.append(self.device_rule(table, to))
+        return table
+
+    def device_rule(self, table: Table, to: list[str]) -> str:
+        rng = self.rng
+        matches = rng.sample([
+            f"{self.ip} daddr {rng.choice(['', '!= '])}{rng.choice(self.servers)}",
+            f"{self.ip} {rng.choice(['saddr', 'daddr'])} @some",
+            f"{self.ip} daddr . th dport @pairs",
+            f"meta length {rng.choice(['< 100', '> 90'])}",
+            f"meta mark & 3 == {rng.randint(0, 3)}",
+            "limit rate over 1/hour burst 2 packets",
+            "quota until 300 bytes",
+        ], rng.choices([0, 1, 2], [2, 5, 3])[0])  # fmt: skip
+        if len(to) == 2:
+            return " ".join([*matches, self.verdict_map(table, to)])
+        if to:
+            return " ".join([*matches, rng.choice(["jump ", "goto "]) + to[0]])
+        ends = ["accept", "drop", "return", "counter", f"meta mark set {rng.randint(0, 3)}", f"add @seen {{ {self.ip} saddr }}", 'log prefix "x"']
+        return " ".join([*matches, rng.choices(ends, [3, 1, 3, 5, 2, 2, 1])[0]])
 
     def table(self, name: str, family: str) -> Table:
         rng = self.rng
@@ -131,6 +178,9 @@ class Generator:
             f"set some {{ type {self.address}; elements = {{ {some} }} }}",
             "set ports { type inet_service; flags interval; elements = { 22, 80-500 } }",
             f"set seen {{ type {self.address}; flags dynamic; size 65535; }}",
+            f"set pairs {{ type {self.address} . inet_service; flags interval; elements = {{ {self.servers[0]} . 1-79, {self.servers[2]} . 53, {self.servers[3]} . 80-8080 }} }}",
+            f"map marks {{ type {self.address} : mark; elements = {{ {self.servers[0]} : 1, {self.servers[1]} : 2, {self.servers[3]} : 3 }} }}",
+            "counter c0 { }",
         ]
 
     def rule(self, table: Table, hooks: set[str], to: list[str], nat: bool) -> str:
@@ -151,9 +201,13 @@ class Generator:
         if to:
             return counter + rng.choice(["jump ", "jump ", "goto "]) + to[0]
         if rng.random() < 0.45:
-            return counter + rng.choice(["accept", "accept", "drop", "return", *self.rejects(hooks, nat), *self.nat(hooks, nat)])
+            ends = ["accept", "accept", "drop", "return", *self.rejects(hooks, nat), *self.nat(hooks, nat)]
+            # nobody listens: bypassed, the packet goes on; else it is dropped
+            ends += [] if nat else [rng.choice(["queue flags bypass to 5", "queue to 5"])]
+            return counter + rng.choice(ends)
         choices = ["counter", "log prefix \"x\"", f"meta mark set {rng.randint(0, 3)}", "ct mark set 1", "limit rate 1/hour burst 2 packets",
-                   f"add @seen {{ {self.ip} saddr }}", f"update @seen {{ {self.ip} daddr }}", "counter meta mark set mark or 2"]  # fmt: skip
+                   f"add @seen {{ {self.ip} saddr }}", f"update @seen {{ {self.ip} daddr }}", "counter meta mark set mark or 2",
+                   f"meta mark set {self.ip} daddr map @marks", 'counter name "c0"', f"meta mark set meta length map {{ 0-90 : 1, 91-65535 : 2 }}"]  # fmt: skip
         if self.version == 4 and not nat:
             choices.append("ip dscp set cs1")
         return rng.choice(choices)
@@ -161,7 +215,10 @@ class Generator:
     def verdict_map(self, table: Table, to: list[str]) -> str:
         rng = self.rng
         how = [rng.choice(["jump", "goto"]) for _ in to]
-        match rng.randint(0, 3):
+        match rng.randint(0, 4):
+            case 3:
+                elements = f"{self.servers[0]} . 1-100 : {how[0]} {to[0]}, {self.servers[2]} . 80 : {how[1]} {to[1]}, {self.servers[3]} . 53-8080 : continue"
+                return f"{self.ip} daddr . th dport vmap {{ {elements} }}"
             case 0:
                 return f"tcp dport vmap {{ 22 : {how[0]} {to[0]}, 53 : drop, 80-500 : {how[1]} {to[1]}, 8080 : accept }}"
             case 1:
@@ -201,6 +258,7 @@ class Generator:
             f"{self.ip} daddr {rng.choice(['', '!= '])}{rng.choice(self.servers)}",
             f"{self.ip} {rng.choice(['saddr', 'daddr'])} @some",
             f"{self.ip} saddr @seen",
+            f"{self.ip} daddr . th dport @pairs",
             f"meta length {rng.choice(['< 100', '> 90'])}",
             f"meta mark & 3 == {rng.randint(0, 3)}",
             f"ct state {rng.choice(['new', 'established,related', 'invalid', 'new,untracked'])}",
