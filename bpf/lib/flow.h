@@ -457,6 +457,14 @@ static __always_inline __u64 tuple_hash(const struct tuple *t, __u32 netns)
 	return ipv6_hash(&ip, netns);
 }
 
+/* At netdev egress, and wherever else the frame's header is there already, skb->len counts it. */
+static __always_inline __u32 link_header_length(struct sk_buff *skb)
+{
+	__s64 before = as_number(network_address(skb)) - as_number((__u64)FIELD(skb, data));
+
+	return before > 0 && before < 256 ? before : 0;
+}
+
 /* Fills in everything the event header says of the packet, from `t`. */
 static __always_inline void describe(struct pt_event *e, struct sk_buff *skb, const struct tuple *t,
 				     int wanted)
@@ -478,7 +486,7 @@ static __always_inline void describe(struct pt_event *e, struct sk_buff *skb, co
 	e->flow.icmp_type = t->icmp_type;
 	e->flow.icmp_code = t->icmp_code;
 	e->flow.ip_id = bpf_ntohs(t->ip_id);
-	e->flow.length = FIELD(skb, len);
+	e->flow.length = FIELD(skb, len) - link_header_length(skb);
 	if (t->icmp_error) {
 		transport += 8 + t->quoted_offset;
 		if (t->family == AF_INET6)

@@ -72,6 +72,20 @@ TEST(Decode, TheHeaderBecomesNamesAndRealTime) {
   EXPECT_EQ(std::get<RejectObservation>(o->detail).with, "icmp6-adm-prohibited");
 }
 
+// NF_NETDEV_INGRESS and NF_NETDEV_EGRESS have the numbers of NF_INET_PRE_ROUTING and NF_INET_LOCAL_IN.
+TEST(Decode, TheHooksOfADevice) {
+  auto reject = event_of<pt_reject>(PT_EVENT_REJECT);
+  reject.with = PT_REJECT_ICMP;
+  reject.e.pf = 5;
+  const auto hook = [&reject](std::uint8_t number) {
+    reject.e.hook = number;
+    return decode(reject.e)->hook;
+  };
+  EXPECT_EQ(hook(0), Hook::ingress);
+  EXPECT_EQ(hook(1), Hook::egress);
+  EXPECT_EQ(hook(2), std::nullopt);
+}
+
 TEST(Decode, WhoSentAnIcmpError) {
   auto drop = event_of<pt_drop>(PT_EVENT_DROP);
   drop.e.flow.family = AF_INET;

@@ -65,7 +65,11 @@ std::optional<Origin> origin_of(std::uint8_t origin) {
   }
 }
 
-std::optional<Hook> hook_of(std::uint8_t hook) {
+constexpr std::uint8_t netdev = 5;  // NFPROTO_NETDEV
+
+std::optional<Hook> hook_of(std::uint8_t pf, std::uint8_t hook) {
+  if (pf == netdev)  // NF_NETDEV_INGRESS, NF_NETDEV_EGRESS
+    return hook == 0 ? std::optional(Hook::ingress) : hook == 1 ? std::optional(Hook::egress) : std::nullopt;
   switch (hook) {
     case 0:
       return Hook::prerouting;
@@ -201,7 +205,7 @@ Observation Decoder::header(const pt_event& event) const {
   if (event.iif != 0) o.iif = names_.interface(event.netns, event.iif);
   if (event.oif != 0) o.oif = names_.interface(event.netns, event.oif);
   o.origin = origin_of(event.origin);
-  o.hook = hook_of(event.hook);
+  o.hook = hook_of(event.pf, event.hook);
   o.reversed = (event.flags & PT_FLAG_REVERSED) != 0;
   o.icmp_error = (event.flags & PT_FLAG_ICMP_ERROR) != 0;
   o.flow = event.flow;

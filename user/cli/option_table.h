@@ -38,7 +38,7 @@ inline constexpr auto option_table = std::to_array<OptionSpec>({
     {"-c,--count", "N", OptionGroup::control, "end after N connections"},
     {"--duration", "TIME", OptionGroup::control, "end after 30, 30s, 5m or 1h"},
     {"--ready-fd", "FD", OptionGroup::control, "write \"ready\" to FD when tracing has begun"},
-    {"--trace-key", nullptr, OptionGroup::control, "nftables' tracing also where it may cause a warning"},
+    {"--trace-key", nullptr, OptionGroup::control, "nftables' tracing even if it may cause a warning"},
     {"--no-trace-key", nullptr, OptionGroup::control, "leave it off: only nftables rules with a verdict"},
     {"--no-fentry", nullptr, OptionGroup::control, "attach by kprobes, which cost more"},
     {"--max-rules", "N", OptionGroup::control, "rules of an iptables table (16384; up to 65536)"},
