@@ -41,7 +41,7 @@ def run(options, backend: str, label: str) -> str:
     """One configuration: passed, failed or skipped."""
     name, _, smp = label.partition("-smp")
     kernel = kernels.find(name)
-    title = " ".join([label, backend, *(["load"] if options.load else []), *(["churn"] if options.churn else [])])
+    title = " ".join([label, backend, *(["load"] if options.load else []), *(["churn"] if options.churn else []), *(["no-trace-key"] if options.no_trace_key else [])])
     if backend == "legacy" and not list(kernel.modules.rglob("iptable_filter.ko*")):
         return skipped(title, "this kernel has no ip_tables")
     numbers = [options.case] if options.case is not None else range(options.first, options.first + options.rulesets)
@@ -98,7 +98,7 @@ def shrunk(options, backend: str, kernel: kernels.Kernel, smp: int, title: str, 
 
 def boot(options, backend: str, kernel: kernels.Kernel, smp: int, title: str, played: list[cases.Case]) -> judge.Verdict:
     out = initramfs.BUILD / "differential" / title.replace(" ", "-")
-    files = cases.guest_files(played, backend, load=options.load, churn=options.churn)
+    files = cases.guest_files(played, backend, load=options.load, churn=options.churn, arguments="--no-trace-key" if options.no_trace_key else "")
     programs = {
         "usr/local/bin/pathtrace": program(options.pathtrace, "pathtrace"),
         "usr/local/bin/traffic": program(options.traffic, "traffic"),
@@ -108,7 +108,7 @@ def boot(options, backend: str, kernel: kernels.Kernel, smp: int, title: str, pl
         kernel, initramfs.tested_part(programs, files), out, smp=smp, timeout=vm.READY_WITHIN + SECONDS_A_CASE * len(played) + 60,
         silence=200,
     )  # fmt: skip
-    return judge.judge(out, outcome, played, backend, options.churn)
+    return judge.judge(out, outcome, played, backend, options.churn, options.no_trace_key)
 
 
 def main() -> int:
@@ -125,6 +125,7 @@ def main() -> int:
     parser.add_argument("--shrink", action="store_true", help="make the first failing case small")
     parser.add_argument("--load", action="store_true")
     parser.add_argument("--churn", action="store_true")
+    parser.add_argument("--no-trace-key", action="store_true", help="pathtrace runs so: only rules with a verdict and policies are compared")
     for name in ("pathtrace", "traffic", "player"):
         parser.add_argument(f"--{name}", type=Path, metavar="PATH", help=f"build/release/{name} unless given")
     options = parser.parse_args()

@@ -81,10 +81,10 @@ RESTORE = {
 }
 
 
-def guest_files(played: list[Case], backend: str, load: bool, churn: bool) -> dict[str, bytes]:
+def guest_files(played: list[Case], backend: str, load: bool, churn: bool, arguments: str = "") -> dict[str, bytes]:
     """Gives the cases their places in the boot, and makes what the guest needs to play them."""
     files = {f"{FILES}/differential.sh".lstrip("/"): (HERE / "differential.sh").read_bytes(), "test/main": b". /root/fuzz/differential.sh\n"}
-    files["root/fuzz/settings"] = f"backend={backend}\nload={int(load)}\n".encode()
+    files["root/fuzz/settings"] = f"backend={backend}\nload={int(load)}\narguments='{arguments}'\n".encode()
     plans: dict[int, list[str]] = {4: [], 6: []}
     used: dict[int, set[str]] = {4: set(), 6: set()}
     for place, case in enumerate(played, start=1):

@@ -37,7 +37,8 @@ ip netns exec h sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 
     net.ipv4.conf.eth0.send_redirects=0 net.ipv4.conf.eth1.send_redirects=0
 sysctl -qw net.ipv4.icmp_msgs_per_sec=1000000 net.ipv4.icmp_msgs_burst=1000000 2>/dev/null
 # Loaded before pathtrace starts, as what goes through a table before its module is watched is not told.
-modprobe -qa ip_tables ip6_tables nf_log_syslog nf_conntrack xt_TRACE xt_LOG xt_set ip_set_hash_ip nf_tables nfnetlink_log nft_compat nf_reject_ipv4 nf_reject_ipv6
+modprobe -qa ip_tables ip6_tables nf_log_syslog nf_conntrack xt_TRACE xt_LOG xt_set ip_set_hash_ip nf_tables nfnetlink_log nft_compat nf_reject_ipv4 nf_reject_ipv6 \
+    nft_reject_ipv4 nft_reject_ipv6 nft_reject_inet nft_queue nft_nat nft_masq nft_redir nft_objref nft_fwd_netdev
 sysctl -qw net.netfilter.nf_log_all_netns=1
 # pathtrace runs these for the text of rules, which isn't compared here, after each change of a ruleset: half of the time of a run.
 rm -f /usr/sbin/ip*tables-*-save
@@ -55,7 +56,8 @@ session() {
         nftrace=$!
     fi
     mkfifo /tmp/ready
-    (cd / && exec traffic unignore pathtrace --json --all-packets --host "$host" --ready-fd 9 >"$out/stdout.jsonl" 2>"$out/stderr" 9>/tmp/ready) &
+    # shellcheck disable=SC2086,SC2154
+    (cd / && exec traffic unignore pathtrace $arguments --json --all-packets --host "$host" --ready-fd 9 >"$out/stdout.jsonl" 2>"$out/stderr" 9>/tmp/ready) &
     pathtrace=$!
     said=$(timeout 60 dd bs=64 count=1 if=/tmp/ready 2>/dev/null | wc -c)
     rm /tmp/ready

@@ -65,7 +65,7 @@ class Verdict:
         return lines
 
 
-def judge(out: Path, outcome: vm.Outcome, played: list[cases.Case], backend: str, churn: bool) -> Verdict:
+def judge(out: Path, outcome: vm.Outcome, played: list[cases.Case], backend: str, churn: bool, verdicts_only: bool = False) -> Verdict:
     verdict = Verdict(rulesets=len(played))
     problems = verdict.result.problems
     if outcome.verdict != "finished":
@@ -78,11 +78,11 @@ def judge(out: Path, outcome: vm.Outcome, played: list[cases.Case], backend: str
         folder = out / f"v{version}"
         if not mine or not folder.exists():
             continue
-        judge_session(folder, mine, backend, churn, verdict)
+        judge_session(folder, mine, backend, churn, verdict, verdicts_only)
     return verdict
 
 
-def judge_session(folder: Path, played: list[cases.Case], backend: str, churn: bool, verdict: Verdict) -> None:
+def judge_session(folder: Path, played: list[cases.Case], backend: str, churn: bool, verdict: Verdict, verdicts_only: bool) -> None:
     version = played[0].version
     prefix = "10.9." if version == 4 else "fd09::"
 
@@ -119,7 +119,8 @@ def judge_session(folder: Path, played: list[cases.Case], backend: str, churn: b
                     reader = trace_log.Reader({"A": a, "B": b}, key[1], verdict.mislabelled)
                     seen, told = reader.read(log.records.get(key, [])), output.legacy_walks(key)
                 else:
-                    seen, told = records.walks.get(key, []), output.nft_walks(key, None if churn else numbers, result.wrong)
+                    seen = [walk.deciding() if verdicts_only else walk for walk in records.walks.get(key, [])]
+                    told = output.nft_walks(key, None if churn else numbers, result.wrong)
                 compare(name, seen, told, result)
         if churn:  # there every partial has its explanation
             result.unexplained = []

@@ -27,5 +27,9 @@ class Walk:
     rules: dict = dataclasses.field(default_factory=dict)  # of the table, by chain
     ambiguous: bool = False  # of the witness: no counters of rules could tell this walk from another
 
+    def deciding(self) -> "Walk":
+        """Without the rules that let the packet go on, which can't be told without the trace key."""
+        return dataclasses.replace(self, steps=[step for step in self.steps if step.verdict != "continue"])
+
     def __str__(self) -> str:
         return f"{self.table}: {', '.join(map(str, self.steps))}" + "".join(f" [{why}]" for why in self.missing)
