@@ -31,11 +31,13 @@ import scenario
 import vm
 
 ROOT = Path(__file__).resolve().parent.parent
-# Which families of a backend run where, unless told otherwise. With two CPUs and through iptables of the newest kernel, one is enough.
-# A scenario may name fewer kernels (`kernels`).
+# Which families of a backend run where, unless told otherwise: of scenarios that are `thorough`, and of the others. What differs between
+# the families is seen on the first kernel; with two CPUs and through iptables of the newest kernel, one is enough. A scenario may name
+# fewer kernels (`kernels`).
 ALL = dict.fromkeys((*scenario.BACKENDS, "none"), scenario.FAMILIES)
 ONE = dict.fromkeys(ALL, ("ipv4",))
-MATRIX = {"6.1": ALL, "6.12": ALL, "latest": ONE | {"nftables": scenario.FAMILIES}, "6.1-smp2": ONE}
+NFTABLES = ONE | {"nftables": scenario.FAMILIES}
+MATRIX = {"6.1": (ALL, ALL), "6.12": (ALL, ONE), "latest": (NFTABLES, NFTABLES), "6.1-smp2": (ONE, ONE)}
 # For a boot, and between two signs of life of a guest; a variant's own bound is in guest/variants.sh.
 SECONDS_A_VARIANT = 60
 SILENCE = 200
@@ -210,7 +212,14 @@ def chosen(variants: list[scenario.Variant], substrings: list[str]) -> list[scen
 
 
 def planned(label: str, variants: list[scenario.Variant]) -> list[scenario.Variant]:
-    return [variant for variant in variants if variant.family in MATRIX[label][variant.backend] and label in variant.get("kernels", MATRIX)]
+    thorough, others = MATRIX[label]
+
+    def runs(variant: scenario.Variant) -> bool:
+        families = (thorough if variant.get("thorough", False) else others)[variant.backend]
+        # a scenario of one family runs wherever it may
+        return (variant.family in families or variant.get("families", scenario.FAMILIES) == [variant.family]) and label in variant.get("kernels", MATRIX)
+
+    return [variant for variant in variants if runs(variant)]
 
 
 def given_values(texts: list[str]) -> dict:

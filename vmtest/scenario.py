@@ -32,7 +32,7 @@ FAMILY_WORDS = {
 }
 
 KEYS = {
-    "": {"summary", "reuse", "boot", "topology", "pathtrace", "netns", "backends", "families", "kernels", "skip", "rules", "values", "setup", "traffic", "status",
+    "": {"summary", "reuse", "boot", "topology", "pathtrace", "netns", "backends", "families", "thorough", "kernels", "skip", "rules", "values", "setup", "traffic", "status",
          "changes", "ends", "expect", "every", "refuse", "expect_text", "refuse_text", "expect_stderr", "refuse_stderr"},
     "every": {"of", "is"},
     "rules": {"in", "lines", "text"},

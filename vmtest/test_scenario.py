@@ -216,8 +216,11 @@ class Check(unittest.TestCase):
     def test_what_runs_where_unless_told_otherwise(self):
         everywhere = variants('backends = ["none"]')
         fewer = variants('backends = ["none"]\nkernels = ["6.1"]')
-        counts = [(len(run.planned(label, everywhere)), len(run.planned(label, fewer))) for label in run.MATRIX]
-        self.assertEqual(dict(zip(run.MATRIX, counts)), {"6.1": (2, 2), "6.1-smp2": (1, 0), "6.12": (2, 0), "latest": (1, 0)})
+        thorough = variants('backends = ["none"]\nthorough = true')
+        ipv6 = variants('backends = ["none"]\nfamilies = ["ipv6"]')
+        counts = [tuple(len(run.planned(label, some)) for some in (everywhere, fewer, thorough, ipv6)) for label in run.MATRIX]
+        expected = {"6.1": (2, 2, 2, 1), "6.1-smp2": (1, 0, 1, 1), "6.12": (1, 0, 2, 1), "latest": (1, 0, 1, 1)}
+        self.assertEqual(dict(zip(run.MATRIX, counts)), expected)
 
     def test_both_families_of_nftables_run_on_the_newest_kernel(self):
         self.assertEqual(len(run.planned("latest", variants('[rules.nftables]\nin = "h"\ntext = ""'))), 2)
