@@ -44,9 +44,9 @@ def wrong_trace(variant: scenario.Variant, folder: Path) -> list[str]:
     problems += expect.exceptions(variant.get("every", []), lines)
     problems += wrong_text(variant, folder)
     problems += unseen_state(folder)
-    family = {"ipv4": "ip", "ipv6": "ip6"}[variant.family]
+    saved = variant.backend, {"ipv4": "ip", "ipv6": "ip6"}[variant.family]
     changing = any(re.match("nft|iptables", name) for name in variant.get("changes", []))
-    problems += rulesets.contradictions(folder, lines, family, changing)
+    problems += rulesets.contradictions(folder, lines, saved, changing)
     return problems
 
 

@@ -48,8 +48,8 @@ def listed(folder: Path, backend: str, netns: str) -> list[Rules]:
     return [read(path.read_text(errors="replace")) for path in paths if path.exists()]
 
 
-def contradictions(folder: Path, lines: list[dict], family: str, changing: bool) -> list[str]:
-    """`family`: whose iptables-save was taken, ip or ip6. `changing`: rules come or go meanwhile, so that one may be in neither listing."""
+def contradictions(folder: Path, lines: list[dict], saved: tuple[str, str], changing: bool) -> list[str]:
+    """`saved`: the backend and family whose iptables-save was taken. `changing`: rules come or go meanwhile, so that one may be in neither listing."""
     seen: dict[tuple[str, str], list[Rules]] = {}
     problems = []
     for line in lines:
@@ -59,7 +59,7 @@ def contradictions(folder: Path, lines: list[dict], family: str, changing: bool)
         for step in line["steps"]:
             if step["kind"] != "rule" or step["missing"] or step["text"] is None:
                 continue
-            if step["backend"] != "nftables" and step["family"] != family:
+            if step["backend"] != "nftables" and (step["backend"], step["family"]) != saved:
                 continue
             key = step["backend"], netns
             if key not in seen:

@@ -42,13 +42,13 @@ def packet(backend: str, table: str, chain: str, rule: int, text: str, **more) -
 
 
 class Rulesets(unittest.TestCase):
-    def found(self, *lines: dict, changing: bool = False) -> int:
+    def found(self, *lines: dict, changing: bool = False, backend: str = "iptables-legacy") -> int:
         with tempfile.TemporaryDirectory() as name:
             for when in ("before", "after"):
                 (Path(name) / when).mkdir()
                 (Path(name) / when / "iptables.h").write_text(SAVE)
                 (Path(name) / when / "nft.h").write_text(NFT)
-            return len(rulesets.contradictions(Path(name), list(lines), "ip", changing))
+            return len(rulesets.contradictions(Path(name), list(lines), (backend, "ip"), changing))
 
     def test_lists_are_read(self):
         self.assertEqual(
@@ -69,12 +69,13 @@ class Rulesets(unittest.TestCase):
     def test_the_same_words_in_the_same_place_are_right(self):
         reject = "-s 10.1.0.0/24 -j REJECT --reject-with tcp-reset"
         for backend in ("iptables-legacy", "iptables-nft"):
-            self.assertEqual(self.found(packet(backend, "filter", "web", 1, ""), packet(backend, "filter", "web", 2, reject)), 0)
+            self.assertEqual(self.found(packet(backend, "filter", "web", 1, ""), packet(backend, "filter", "web", 2, reject), backend=backend), 0)
         self.assertEqual(self.found(packet("nftables", "guard", "input", 2, 'ip saddr @bad counter comment "x"')), 0)
 
     def test_what_was_not_listed_is_not_compared(self):
         self.assertEqual(self.found(packet("iptables-legacy", "filter", "INPUT", 1, "-j DROP", family="ip6")), 0)
-        self.assertEqual(self.found(packet("iptables-legacy", "filter", "INPUT", 1, "-j DROP", family="ip")), 1)
+        self.assertEqual(self.found(packet("iptables-nft", "filter", "INPUT", 1, "-j DROP")), 0)
+        self.assertEqual(self.found(packet("iptables-legacy", "filter", "INPUT", 1, "-j DROP")), 1)
 
     def test_other_words_another_place_or_no_such_rule_are_wrong(self):
         reject = "-s 10.1.0.0/24 -j REJECT --reject-with tcp-reset"
