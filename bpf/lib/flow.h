@@ -126,39 +126,9 @@ static __always_inline bool is_icmp_error(__u8 protocol, __u8 type)
 	return protocol == IPPROTO_ICMPV6 && type < 128;
 }
 
-/* The quoted packet of an ICMP error becomes the tuple. */
-static __always_inline int read_quoted(struct tuple *t, __u64 quoted)
-{
-	if (t->family == AF_INET) {
-		struct ipv4_and_ports inner;
-
-		if (bpf_probe_read_kernel(&inner, sizeof(inner), (void *)quoted))
-			return -1;
-		__builtin_memcpy(t->saddr, inner.saddr, 4);
-		__builtin_memcpy(t->daddr, inner.daddr, 4);
-		t->protocol = inner.protocol;
-		t->sport = inner.sport;
-		t->dport = inner.dport;
-		t->quoted_offset = (inner.version_ihl & 15) * 4;
-	} else {
-		struct ipv6_and_ports inner;
-
-		if (bpf_probe_read_kernel(&inner, sizeof(inner), (void *)quoted))
-			return -1;
-		__builtin_memcpy(t->saddr, inner.saddr, 16);
-		__builtin_memcpy(t->daddr, inner.daddr, 16);
-		t->protocol = inner.nexthdr;
-		t->sport = inner.sport;
-		t->dport = inner.dport;
-		t->quoted_offset = 40;
-	}
-	t->icmp_error = 1;
-	return 0;
-}
-
 /* IPv6 extension headers before the transport header: hop-by-hop, routing, destination
  * options, fragment. At most eight. */
-static __always_inline int skip_extensions(struct tuple *t, __u64 network)
+static __noinline int skip_extensions(struct tuple *t, __u64 network)
 {
 	__u32 offset = 40;
 	struct {
@@ -187,6 +157,50 @@ static __always_inline int skip_extensions(struct tuple *t, __u64 network)
 	t->transport_offset = offset;
 	if (!t->fragment && bpf_probe_read_kernel(&t->sport, 4, (void *)(network + offset)))
 		return -1;
+	return 0;
+}
+
+/* The quoted packet of an ICMP error becomes the tuple. */
+static __always_inline int read_quoted(struct tuple *t, __u64 quoted)
+{
+	__u8 outer = t->transport_offset;
+
+	if (t->family == AF_INET) {
+		struct ipv4_and_ports inner;
+
+		if (bpf_probe_read_kernel(&inner, sizeof(inner), (void *)quoted))
+			return -1;
+		__builtin_memcpy(t->saddr, inner.saddr, 4);
+		__builtin_memcpy(t->daddr, inner.daddr, 4);
+		t->protocol = inner.protocol;
+		t->sport = inner.sport;
+		t->dport = inner.dport;
+		t->quoted_offset = (inner.version_ihl & 15) * 4;
+		t->fragment = (inner.frag_off & bpf_htons(0x1fff)) != 0;
+		if (t->quoted_offset != 20 && !t->fragment &&
+		    bpf_probe_read_kernel(&t->sport, 4, (void *)(quoted + t->quoted_offset)))
+			return -1;
+	} else {
+		struct ipv6_and_ports inner;
+
+		if (bpf_probe_read_kernel(&inner, sizeof(inner), (void *)quoted))
+			return -1;
+		__builtin_memcpy(t->saddr, inner.saddr, 16);
+		__builtin_memcpy(t->daddr, inner.daddr, 16);
+		t->protocol = inner.nexthdr;
+		t->sport = inner.sport;
+		t->dport = inner.dport;
+		t->transport_offset = 40;
+		if (!has_ports(inner.nexthdr) && skip_extensions(t, quoted))
+			return -1;
+		t->quoted_offset = t->transport_offset;
+		t->transport_offset = outer;
+	}
+	if (t->fragment) {
+		t->sport = 0;
+		t->dport = 0;
+	}
+	t->icmp_error = 1;
 	return 0;
 }
 
