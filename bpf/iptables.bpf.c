@@ -179,11 +179,11 @@ static __always_inline int legacy_exit(__u64 skb, bool may_migrate, __u32 verdic
 	if (!scratch)
 		return 0;
 	frame = &cpu->legacy[slot];
-	check_frame(cpu, frame);
 	if (!frame->doubt && (!frame->silent || shares_table(cpu, slot, frame->table_info))) {
 		compare_counters(cpu, frame, slot, layout, &c);
 		frame->doubt |= c.doubt;
 	}
+	check_frame(cpu, frame);
 	if (cpu->legacy_open > 1)
 		settle_with_others(cpu, frame, slot, c.n_matched);
 	if (!frame->silent)
@@ -277,7 +277,8 @@ static __always_inline int replace_enter(__u64 table)
 	tables_replaced = 1;
 	if (g)
 		next.number = g->number + 1;
-	bpf_map_update_elem(&legacy_generations, &table, &next, BPF_ANY);
+	if (bpf_map_update_elem(&legacy_generations, &table, &next, BPF_ANY))
+		generations_full = 1;
 	return 0;
 }
 

@@ -83,9 +83,15 @@ static __always_inline void open_frame(struct cpu_context *cpu, struct legacy_fr
 		frame->doubt |= PT_DOUBT_NO_PERCPU;
 	if (!xt_recseq_cookie || !percpu_offset(cpu))
 		frame->doubt |= PT_DOUBT_NO_PERCPU;
-	else
+	else {
+		frame->others = 0; /* those that fell in so far are over */
 		frame->recseq = read_recseq(cpu->percpu_offset);
-	if (frame->doubt || (frame->silent && !shares_table(cpu, slot, frame->table_info)))
+	}
+	/* nobody needs to know what it matches; should another frame of its table be open at its end, that
+	 * one has to doubt */
+	if (frame->silent && !shares_table(cpu, slot, frame->table_info))
+		frame->doubt |= PT_DOUBT_NO_FRAME;
+	if (frame->doubt)
 		return;
 	if (frame->entries > PT_COUNTERS_PER_BLOCK && possible_cpus > 1)
 		find_touched(frame, scratch, as_number(network_address(skb)), hook, family);
@@ -134,18 +140,21 @@ static __always_inline int find_frame(struct cpu_context *cpu, __u64 skb)
 	return found;
 }
 
+/* Was this table there all the time, and were the other walks of this CPU since the frame's start all seen?
+ * Asked once the counters were compared: a table may go, or an interrupt come, meanwhile; and the programs
+ * that it would run are skipped where they are running already. */
 static __always_inline void check_frame(struct cpu_context *cpu, struct legacy_frame *frame)
 {
 	__u32 delta;
 
 	/* the same table_info can't have been freed and come back: the walk would show in xt_recseq */
 	if (read_private(frame->table) != frame->table_info)
-		frame->doubt |= PT_DOUBT_TABLE_REPLACED;
+		frame->doubt = PT_DOUBT_TABLE_REPLACED;
 	if (frame->doubt)
 		return;
 	delta = read_recseq(cpu->percpu_offset) - frame->recseq;
 	if (delta != (frame->recseq & 1 ? 0 : 2 * (1 + frame->others)))
-		frame->doubt |= PT_DOUBT_OTHER_WALK;
+		frame->doubt = PT_DOUBT_OTHER_WALK;
 }
 
 /* `slot`'s walk is over: what it did must not be taken for the work of the walks that are still open. */
@@ -162,7 +171,8 @@ static __always_inline void settle_with_others(struct cpu_context *cpu, struct l
 		if (other->table_info != frame->table_info)
 			continue;
 		if (frame->doubt) {
-			other->doubt |= PT_DOUBT_OTHER_WALK;
+			if (!other->doubt) /* else it has a reason of its own */
+				other->doubt = PT_DOUBT_OTHER_WALK;
 			continue;
 		}
 		struct credit c = { .from_slot = slot, .to_base = snapshot_base(i) };

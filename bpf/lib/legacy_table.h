@@ -188,10 +188,13 @@ static __always_inline void read_generation(__u64 table, struct pt_generation *g
 {
 	struct pt_generation *g = tables_replaced ? bpf_map_lookup_elem(&legacy_generations, &table) : NULL;
 
-	if (g)
+	if (g) {
 		*generation = *g;
-	else
-		__builtin_memset(generation, 0, sizeof(*generation));
+		return;
+	}
+	__builtin_memset(generation, 0, sizeof(*generation));
+	if (generations_full)
+		generation->changed_ns = ~0ull;
 }
 
 #endif
