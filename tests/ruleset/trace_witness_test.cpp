@@ -152,6 +152,17 @@ TEST_F(Witness, ExplainsItOnce) {
   EXPECT_THAT(told("calls"), SizeIs(1));
 }
 
+TEST_F(Witness, SaysAtTheEndWhatCameOfIt) {
+  EXPECT_EQ(witness.conclusion(), "");
+  checked({record("INPUT", "rule", 2)}, {rule("INPUT", 2, Verdict::drop)});
+  EXPECT_EQ(witness.conclusion(),
+            "the kernel's TRACE agrees with what is shown of 1 of the 1 walks that it recorded");
+  checked({record("INPUT", "rule", 2)}, {rule("INPUT", 1, Verdict::drop)});
+  EXPECT_EQ(witness.conclusion(),
+            "the kernel's TRACE agrees with what is shown of 1 of the 2 walks that it recorded; no rule is "
+            "named for the rest");
+}
+
 TEST_F(Witness, AnotherRuleIsNamedByNeither) {
   expect_partial(checked({record("INPUT", "rule", 2)}, {rule("INPUT", 3, Verdict::drop)}), Verdict::drop);
   EXPECT_EQ(witness.agreed(), 0U);

@@ -391,6 +391,8 @@ Result<void> LiveTrace::finish(Result<void> so_far) {
   if (options_.quiet) return result;
   if (command_status_ != 0)
     notice("{} ended with status {}", sanitise(options_.command.front()), command_status_);
+  say_notices();
+  if (const std::string trace = witness_.conclusion(); !trace.empty()) notice("{}", trace);
   to_stderr(closing_notice(end_record()));
   if (const auto early = timeline_.evicted(); early != 0)
     notice("connections reported before their fate was known, for want of room: {}", early);

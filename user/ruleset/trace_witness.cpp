@@ -142,6 +142,7 @@ void TraceWitness::check(const pt_legacy_walk& walk, WalkObservation& seen) {
                       seen.table, text_of(record->chain), record->number, text_of(record->type)));
     return;
   }
+  ++disagreed_;
   Step step;
   step.kind = StepKind::rule;
   step.backend = seen.backend;
@@ -152,6 +153,12 @@ void TraceWitness::check(const pt_legacy_walk& walk, WalkObservation& seen) {
   step.missing = fmt::format("the rule counters of table {} and the kernel's own TRACE ({}) disagree",
                              seen.table, in_words(records));
   seen.steps = {std::move(step)};
+}
+
+std::string TraceWitness::conclusion() const {
+  if (agreed_ + disagreed_ == 0) return {};
+  return fmt::format("the kernel's TRACE agrees with what is shown of {} of the {} walks that it recorded{}",
+                     agreed_, agreed_ + disagreed_, disagreed_ != 0 ? "; no rule is named for the rest" : "");
 }
 
 std::vector<std::string> TraceWitness::take_notices() { return std::exchange(notices_, {}); }

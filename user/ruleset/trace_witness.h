@@ -30,6 +30,8 @@ class TraceWitness {
   // that TRACE floods the log.
   [[nodiscard]] std::vector<std::string> take_notices();
   [[nodiscard]] std::uint64_t agreed() const { return agreed_; }
+  // What came of it all, for the end of the trace; empty where TRACE recorded nothing that was compared.
+  [[nodiscard]] std::string conclusion() const;
 
  private:
   void watch_rate(std::uint64_t ts_ns);
@@ -39,6 +41,7 @@ class TraceWitness {
 
   std::deque<pt_trace_log> records_;  // newest last
   std::uint64_t agreed_ = 0;
+  std::uint64_t disagreed_ = 0;
   std::uint64_t second_began_ns_ = 0;
   std::uint64_t in_this_second_ = 0;
   bool flooded_ = false;
