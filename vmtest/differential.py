@@ -5,6 +5,7 @@
   python3 vmtest/differential.py                                      200 rulesets a backend on 6.1
   python3 vmtest/differential.py --backend legacy --kernel 6.12 --smp 2 --rulesets 2000 --seed 7
   python3 vmtest/differential.py --backend legacy --seed 7 --case 123  one case again; --show prints it
+  python3 vmtest/differential.py --set ci --rulesets 10000            configurations that go together (SETS below)
 
   --shrink leaves out rules and packets of the first failing case, as long as it fails (some boots more)
   --load   background traffic through the same rules, from processes and in softirqs
@@ -16,6 +17,8 @@ number make the same rules and packets everywhere; fuzz/ has the parts. What a r
 
 import argparse
 import collections
+import concurrent.futures
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -37,36 +40,73 @@ CASES_A_BOOT = 400
 SECONDS_A_CASE = 12  # a bound; on an idle machine it takes less than one
 
 
-def run(options, backend: str, label: str) -> str:
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+    backend: str
+    label: str  # of the kernel: NAME[-smpN]
+    load: bool = False
+    churn: bool = False
+    no_trace_key: bool = False
+    share: int = 100  # of the rulesets of its backend in a set, in percent
+    first: int = 0  # case; configurations of a set play different ones
+
+    @property
+    def title(self) -> str:
+        extras = {"load": self.load, "churn": self.churn, "no-trace-key": self.no_trace_key}
+        return " ".join([self.label, self.backend, *(word for word, on in extras.items() if on)])
+
+    @property
+    def kernel(self) -> kernels.Kernel:
+        return kernels.find(self.label.partition("-smp")[0])
+
+    @property
+    def smp(self) -> int:
+        return int(self.label.partition("-smp")[2] or 1)
+
+    def why_not(self) -> str:
+        if self.backend == "legacy" and not list(self.kernel.modules.rglob("iptable_filter.ko*")):
+            return "this kernel has no ip_tables"
+        return ""
+
+
+# What is run together: those that prove most for their time. The shares of a backend make 100. Two CPUs and one keep their counters
+# in different places, and load makes walks fall into each other.
+SETS = {
+    "ci": (
+        Configuration("legacy", "6.1-smp2", load=True, share=40),
+        Configuration("legacy", "6.12", share=45, first=100_000),
+        Configuration("legacy", "6.12-smp2", load=True, churn=True, share=5, first=200_000),
+        Configuration("legacy", "6.1", load=True, share=10, first=300_000),
+    ),
+}
+
+
+def run(options, conf: Configuration, rulesets: int) -> str:
     """One configuration: passed, failed or skipped."""
-    name, _, smp = label.partition("-smp")
-    kernel = kernels.find(name)
-    title = " ".join([label, backend, *(["load"] if options.load else []), *(["churn"] if options.churn else []), *(["no-trace-key"] if options.no_trace_key else [])])
-    if backend == "legacy" and not list(kernel.modules.rglob("iptable_filter.ko*")):
-        return skipped(title, "this kernel has no ip_tables")
-    numbers = [options.case] if options.case is not None else range(options.first, options.first + options.rulesets)
+    if why := conf.why_not():
+        return skipped(conf.title, why)
+    first = options.first + conf.first
+    numbers = [options.case] if options.case is not None else range(first, first + rulesets)
     total, began = judge.Verdict(), time.monotonic()
     boots = [numbers[i : i + CASES_A_BOOT] for i in range(0, len(numbers), CASES_A_BOOT)]
     for batch in boots:
-        played = [cases.generate(backend, options.seed, number) for number in batch]
-        total.add(boot(options, backend, kernel, int(smp or 1), title, played))
-    return report(options, total, title, began, lambda: shrunk(options, backend, kernel, int(smp or 1), title, min(total.failures)))
+        played = [cases.generate(conf.backend, options.seed, number) for number in batch]
+        total.add(boot(options, conf, conf.title, played))
+    return report(options, total, conf.title, began, lambda: shrunk(options, conf, min(total.failures)))
 
 
-def real_rulesets(options, backend: str, label: str) -> str:
-    name, _, smp = label.partition("-smp")
-    kernel = kernels.find(name)
-    title = f"{label} {backend} real rulesets"
-    if backend == "legacy" and not list(kernel.modules.rglob("iptable_filter.ko*")):
-        return skipped(title, "this kernel has no ip_tables")
-    found = real.files(backend)
+def real_rulesets(options, conf: Configuration) -> str:
+    title = f"{conf.title} real rulesets"
+    if why := conf.why_not():
+        return skipped(title, why)
+    found = real.files(conf.backend)
     if not found:
         return skipped(title, f"none in {real.FOLDER}; PATHTRACE_RULESETS names their folder")
     total, began = judge.Verdict(), time.monotonic()
-    played = [case for path in found for case in real.generate(path, backend, options.seed)]
+    played = [case for path in found for case in real.generate(path, conf.backend, options.seed)]
     for number, case in enumerate(played):
         case.number = number
-    total.add(boot(options, backend, kernel, int(smp or 1), title, played))
+    total.add(boot(options, conf, title, played))
     total.without_refused(played, say)
     return report(options, total, title, began, None)
 
@@ -77,38 +117,51 @@ def skipped(title: str, why: str) -> str:
 
 
 def report(options, total: judge.Verdict, title: str, began: float, shrink_first) -> str:
-    for line in total.words(options.seed):
-        say(indented(line))
-    if total.failures and options.shrink and shrink_first:
-        say(indented(shrink_first()))
+    """The line comes first, then what it is about: several configurations may run at a time."""
     verdict = "FAIL" if total.failed() else "ok"
-    say(f"{verdict} {title} {total.summary()} ({time.monotonic() - began:.0f} s)")
+    lines = [f"{verdict} {title} {total.summary()} ({time.monotonic() - began:.0f} s)"]
+    lines += [indented(line) for line in total.words(options.seed)]
+    if total.failures and options.shrink and shrink_first:
+        lines.append(indented(shrink_first()))
+    say("\n".join(lines))
     return "passed" if verdict == "ok" else "failed"
 
 
-def shrunk(options, backend: str, kernel: kernels.Kernel, smp: int, title: str, number: int) -> str:
+def shrunk(options, conf: Configuration, number: int) -> str:
     """The first failing case, as small as it gets."""
 
     def play(tried: list[cases.Case]) -> set[int]:
-        return set(boot(options, backend, kernel, smp, f"{title} shrink", tried).failures)
+        return set(boot(options, conf, f"{conf.title} shrink", tried).failures)
 
-    small = shrink.shrink(cases.generate(backend, options.seed, number), play, lambda text: say(indented(text)))
+    small = shrink.shrink(cases.generate(conf.backend, options.seed, number), play, lambda text: say(indented(text)))
     return f"case {number} of seed {options.seed}, made small:\n{cases.shown(small)}"
 
 
-def boot(options, backend: str, kernel: kernels.Kernel, smp: int, title: str, played: list[cases.Case]) -> judge.Verdict:
+def boot(options, conf: Configuration, title: str, played: list[cases.Case]) -> judge.Verdict:
     out = initramfs.BUILD / "differential" / title.replace(" ", "-")
-    files = cases.guest_files(played, backend, load=options.load, churn=options.churn, arguments="--no-trace-key" if options.no_trace_key else "")
+    files = cases.guest_files(played, conf.backend, load=conf.load, churn=conf.churn, arguments="--no-trace-key" if conf.no_trace_key else "")
     programs = {
         "usr/local/bin/pathtrace": program(options.pathtrace, "pathtrace"),
         "usr/local/bin/traffic": program(options.traffic, "traffic"),
         "usr/local/bin/player": program(options.player, "player"),
     }
     outcome = vm.boot(
-        kernel, initramfs.tested_part(programs, files), out, smp=smp, timeout=vm.READY_WITHIN + SECONDS_A_CASE * len(played) + 60,
-        silence=200,
+        conf.kernel, initramfs.tested_part(programs, files), out, smp=conf.smp,
+        timeout=vm.READY_WITHIN + SECONDS_A_CASE * len(played) + 60, silence=200,
     )  # fmt: skip
-    return judge.judge(out, outcome, played, backend, options.churn, options.no_trace_key)
+    return judge.judge(out, outcome, played, conf.backend, conf.churn, conf.no_trace_key)
+
+
+def configurations(options) -> list[tuple[Configuration, int]]:
+    """With the number of rulesets each is to play."""
+    if options.set:
+        return [(conf, -(-options.rulesets * conf.share // 100)) for conf in SETS[options.set] if conf.backend in (options.backend or BACKENDS)]
+    found = []
+    for backend in options.backend or BACKENDS:
+        for label in options.kernel or ["6.1"]:
+            label += f"-smp{options.smp}" if options.smp > 1 and "-smp" not in label else ""
+            found.append((Configuration(backend, label, options.load, options.churn, options.no_trace_key), options.rulesets))
+    return found
 
 
 def main() -> int:
@@ -116,7 +169,9 @@ def main() -> int:
     parser.add_argument("--backend", action="append", choices=BACKENDS, help="may be repeated; all unless given")
     parser.add_argument("--kernel", action="append", metavar="NAME[-smpN]", help="may be repeated; 6.1 unless given")
     parser.add_argument("--smp", type=int, default=1, metavar="N", help="for kernels given without -smpN")
-    parser.add_argument("--rulesets", type=int, default=200, metavar="N")
+    parser.add_argument("--set", choices=SETS, help="instead of --kernel, --load and --churn")
+    parser.add_argument("--rulesets", type=int, default=200, metavar="N", help="a configuration; with --set: a backend")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="configurations at a time; a VM keeps one processor busy")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, metavar="CASE", help="number of the first case")
     parser.add_argument("--case", type=int, metavar="CASE", help="only this one")
@@ -129,20 +184,23 @@ def main() -> int:
     for name in ("pathtrace", "traffic", "player"):
         parser.add_argument(f"--{name}", type=Path, metavar="PATH", help=f"build/release/{name} unless given")
     options = parser.parse_args()
-    backends = options.backend or BACKENDS
+    if options.set and (options.kernel or options.load or options.churn or options.no_trace_key or options.real or options.smp > 1):
+        parser.error("--set says itself which kernels, and whether with load and churn")
     if options.show:
-        for backend in backends:
+        for backend in options.backend or BACKENDS:
             print(cases.shown(cases.generate(backend, options.seed, options.case or options.first)))
         return 0
-    counts: collections.Counter = collections.Counter()
+    chosen = configurations(options)
     try:
-        for backend in backends:
-            for label in options.kernel or ["6.1"]:
-                label += f"-smp{options.smp}" if options.smp > 1 and "-smp" not in label else ""
-                counts[(real_rulesets if options.real else run)(options, backend, label)] += 1
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            if options.real:
+                verdicts = list(pool.map(lambda each: real_rulesets(options, each[0]), chosen))
+            else:
+                verdicts = list(pool.map(lambda each: run(options, *each), chosen))
     except (kernels.KernelError, initramfs.InitramfsError) as error:
         print(f"differential.py: {error}", file=sys.stderr)
         return 2
+    counts = collections.Counter(verdicts)
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     return 1 if counts["failed"] or not counts["passed"] else 0
 

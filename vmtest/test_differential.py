@@ -2,6 +2,7 @@
 """The differential test would notice: what its witnesses, its comparison and its shrinking make of small examples."""
 
 import collections
+import functools
 import json
 import random
 import sys
@@ -20,7 +21,7 @@ import shrink
 import trace_log
 import trace_netlink
 import xtables
-from compare import AMBIGUOUS, Result, compare
+from compare import AMBIGUOUS, HOTDROP, TARGET_OR_HOTDROP, Result, compare
 from walks import POLICY, Step, Walk
 
 KEY = ("10.9.0.16", True, 60)
@@ -76,8 +77,8 @@ class Witness(unittest.TestCase):
         variants = {name: plain.labelled(name) for name in "AB"}
         self.assertEqual(variants["B"].untraced("PREROUTING", True), [1, 2, 3])
         self.assertEqual(variants["A"].untraced("PREROUTING", False), [1, 3])
-        records = [trace_log.Record("filter", "INPUT", "rule", 1, False), trace_log.Record("", "", "", 0, False, "B"),
-                   trace_log.Record("filter", "INPUT", "policy", 4, False)]  # fmt: skip
+        records = [trace_log.Record("filter", "INPUT", "rule", 1, True, False), trace_log.Record("", "", "", 0, True, False, "B"),
+                   trace_log.Record("filter", "INPUT", "policy", 4, True, False)]  # fmt: skip
         walk = trace_log.Reader(variants, True, collections.Counter()).read(records)[0]
         self.assertEqual(walk.steps[1], Step("INPUT", 4, "accept"))
 
@@ -124,6 +125,52 @@ class Comparison(unittest.TestCase):
     def test_a_reason_is_partial_and_explained_only_if_it_had_to_be(self):
         result = self.compared({"chain": None, "missing": AMBIGUOUS})
         self.assertEqual((result.partial.total(), len(result.unexplained), len(result.wrong)), (1, 1, 0))
+
+    def test_what_pathtrace_took_back_because_of_trace_is_wrong(self):
+        why = "the rule counters of table filter and the kernel's own TRACE (INPUT:rule:1) disagree"
+        self.assertEqual(len(self.compared({"chain": None, "missing": why}).wrong), 1)
+
+    def test_a_broken_packet_may_be_dropped_by_a_match(self):
+        records = self.records[:3]
+        steps = [*self.right[:3], {"chain": None, "missing": HOTDROP}]
+        for broken, ruleset_records, unexplained in ((True, records, 0), (False, records, 1), (True, self.records, 1)):
+            result = Result()
+            compare("x", seen(self.ruleset, *ruleset_records), told(*steps).legacy_walks(KEY), result, [[]] if broken else [])
+            self.assertEqual((len(result.unexplained), result.wrong), (unexplained, []), ruleset_records)
+        maybe = [*self.right[:2], self.right[2] | {"verdict": None}, {"chain": None, "missing": TARGET_OR_HOTDROP}]
+        for steps, wrong in ((maybe, 0), ([*self.right[:2], self.right[2] | {"verdict": None, "rule": 2}, maybe[3]], 1)):
+            result = Result()
+            compare("x", seen(self.ruleset, *records), told(*steps).legacy_walks(KEY), result, [[]])
+            self.assertEqual((len(result.unexplained), len(result.wrong)), (0, wrong), steps)
+        nothing_matched = {"chain": None, "missing": HOTDROP}
+        turned_on = {"table": "raw", "hook": "PREROUTING", "chain": "PREROUTING", "rule": 1, "verdict": "continue"}
+        unseen = trace_log.before_tracing({"A": self.ruleset, "B": self.ruleset}, True)
+        for steps, expected, right in (((nothing_matched,), unseen, True), ((nothing_matched,), [], False),
+                                       ((turned_on, turned_on | nothing_matched), unseen, True),
+                                       ((turned_on | {"rule": 2}, turned_on | nothing_matched), unseen, False)):  # fmt: skip
+            result = Result()
+            compare("x", [], told(*steps).legacy_walks(KEY), result, expected)
+            self.assertEqual(not result.unexplained and not result.wrong, right, steps)
+
+    def test_a_target_that_decides_by_itself(self):
+        ruleset = rules(INPUT=["-p tcp -j SYNPROXY", "-p tcp -j ACCEPT"])
+        ended = seen(ruleset, "filter:INPUT:rule:1")
+        went_on = seen(ruleset, "filter:INPUT:rule:1", "filter:INPUT:rule:2")
+        first, second = ({"chain": "INPUT", "rule": 1, "verdict": verdict} for verdict in ("stolen", "continue"))
+        last = {"chain": "INPUT", "rule": 2, "verdict": "accept"}
+        for walks, steps, wrong in ((ended, [first], 0), (ended, [second], 1), (went_on, [second, last], 0), (went_on, [first, last], 1)):
+            result = Result()
+            compare("x", walks, told(*steps).legacy_walks(KEY), result)
+            self.assertEqual(len(result.wrong), wrong, steps)
+
+    def test_a_copy_made_in_the_middle_of_a_walk_is_a_walk_of_its_own(self):
+        ruleset = rules(FORWARD=["-j TEE --gateway 10.1.0.9", "-j ACCEPT"], OUTPUT=[])
+        record = functools.partial(trace_log.Record, inward=False, outward=True)
+        records = [trace_log.Record("filter", "FORWARD", "rule", 1, True, True), record("raw", "OUTPUT", "rule", 1),
+                   record("raw", "OUTPUT", "policy", 3), record("filter", "OUTPUT", "policy", 1),
+                   trace_log.Record("filter", "FORWARD", "policy", 2, True, True)]  # fmt: skip
+        walks = trace_log.Reader({"A": ruleset, "B": ruleset}, True, collections.Counter()).read(records)
+        self.assertEqual([(walk.base, len(walk.steps)) for walk in walks], [("FORWARD", 2), ("OUTPUT", 2), ("OUTPUT", 1)])
 
     def test_a_chain_entered_twice_with_a_match_in_one_visit_is_ambiguous(self):
         ruleset = rules(INPUT=["-j u", "-j u"], u=["-m statistic --mode nth --every 2 --packet 0"])

@@ -8,8 +8,9 @@ partial  pathtrace names no rule for a walk, and says why; explained if what the
 
 import collections
 import dataclasses
+from typing import Sequence
 
-from walks import Walk
+from walks import UNSAID, Step, Walk
 
 
 @dataclasses.dataclass
@@ -38,19 +39,27 @@ class Result:
 
 # Counters don't tell in which of two visits to a chain a rule matched that did so in one of them only.
 AMBIGUOUS = "the counted rules explain more than one way through the table"
+# Nor does anything tell which rule's match found a packet too broken to go on: it is dropped without having matched.
+HOTDROP = "dropped by a match of a later rule, which no counter shows"
+TARGET_OR_HOTDROP = "dropped by the target of the last rule or by a match of a later one: the counters do not tell which"
+# pathtrace holds its counters against TRACE, too, and takes back what it would have said: without TRACE, a wrong rule.
+DISAGREE = "the kernel's own TRACE ("
+ENDS = ("accept", "drop", "stolen", "queue")
 
 
-def compare(name: str, witness: list[Walk], traced: list[Walk], result: Result) -> None:
-    """One packet."""
+def compare(name: str, witness: list[Walk], traced: list[Walk], result: Result, unseen: Sequence[list[Step]] = ()) -> None:
+    """One packet. `unseen`: if matches may drop it, what can have matched before the witness says anything."""
     result.packets += 1
     for outward in (False, True):
         seen = [walk for walk in witness if walk.outward == outward]
         told = [walk for walk in traced if walk.outward == outward]
         for walk, answer in aligned(seen, told):
             if walk and answer:
-                compare_walk(name, walk, answer, result)
+                compare_walk(name, walk, answer, result, bool(unseen))
             elif walk:
                 result.missing.append(f"{name}: not told: {walk}")
+            elif answer.missing == [HOTDROP] and answer.steps in unseen:
+                result.partial.update(answer.missing)
             elif answer.missing and not answer.steps:
                 result.partial.update(answer.missing)
                 result.unexplained.append(f"{name}: told, but not seen: {answer}")
@@ -89,24 +98,49 @@ def likeness(seen: Walk, told: Walk) -> int:
         return 2 if seen.table == told.table else 1 if told.table.endswith("None") else 0
     if (seen.table, seen.base) != (told.table, told.base):
         return 0
-    return 4 if seen.steps == told.steps else 2
+    return 4 if agree(seen.steps, told.steps) else 2
 
 
-def compare_walk(name: str, seen: Walk, told: Walk, result: Result) -> None:
-    if seen.steps == told.steps and not told.missing:
+def agree(seen: list[Step], told: list[Step]) -> bool:
+    """The last verdict of the witness may be unsaid: the target decided, and ended the walk or not."""
+    if seen and told and seen[-1].verdict == UNSAID and told[-1].verdict in ENDS:
+        seen = [*seen[:-1], dataclasses.replace(seen[-1], verdict=told[-1].verdict)]
+    return seen == told
+
+
+def compare_walk(name: str, seen: Walk, told: Walk, result: Result, broken: bool) -> None:
+    if agree(seen.steps, told.steps) and not told.missing:
         result.rules += len(seen.steps)
         return
-    if told.missing:
+    if any(DISAGREE in why for why in told.missing):
+        result.wrong.append(f"{name}: {difference(seen, told)}")
+    elif told.missing:
         result.partial.update(told.missing)
-        if AMBIGUOUS not in told.missing or not seen.ambiguous:
+        if not is_explained(seen, told, broken):
             result.unexplained.append(f"{name}: {difference(seen, told)}")
-        if told.steps != seen.steps[: len(told.steps)]:
+        if not begins_with(seen.steps, told.steps):
             result.wrong.append(f"{name}: {difference(seen, told)}")
-        return
-    if len(told.steps) < len(seen.steps) and is_part(told.steps, seen.steps):
+    elif len(told.steps) < len(seen.steps) and is_part(told.steps, seen.steps):
         result.missing.append(f"{name}: {difference(seen, told)}")
     else:
         result.wrong.append(f"{name}: {difference(seen, told)}")
+
+
+def is_explained(seen: Walk, told: Walk, broken: bool) -> bool:
+    """What the witness saw, or sent, shows that pathtrace couldn't know more."""
+    if AMBIGUOUS in told.missing:
+        return seen.ambiguous
+    if seen.ended or len(told.steps) != len(seen.steps):
+        return False
+    return (told.missing == [HOTDROP] and broken) or (told.missing == [TARGET_OR_HOTDROP] and (broken or seen.steps[-1].verdict == UNSAID))
+
+
+def begins_with(seen: list[Step], told: list[Step]) -> bool:
+    """pathtrace may leave the verdict of its last rule open; the rule and its place it may not."""
+    part = seen[: len(told)]
+    if part and told and told[-1].verdict == UNSAID:
+        part = [*part[:-1], dataclasses.replace(part[-1], verdict=UNSAID)]
+    return part == told
 
 
 def is_part(part: list, whole: list) -> bool:

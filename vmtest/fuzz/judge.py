@@ -112,16 +112,19 @@ def judge_session(folder: Path, played: list[cases.Case], backend: str, churn: b
         result = Result()
         numbers = trace_netlink.Numbers.read(folder / f"rules{case.place}")
         a, b = case.variants if churn else (case.rules, case.rules)
+        broken = {packet.key(case.client(packet)) for packet in case.packets if packet.broken}
         for client in dict.fromkeys(case.client(packet) for packet in case.packets):
             for key in sorted(keys[client]):
                 name = f"{key[0]} {'sends' if key[1] else 'is sent'} {key[2]} bytes"
+                unseen: list = []
                 if records is None:
                     reader = trace_log.Reader({"A": a, "B": b}, key[1], verdict.mislabelled)
+                    unseen = trace_log.before_tracing({"A": a, "B": b}, key[1]) if key in broken else []
                     seen, told = reader.read(log.records.get(key, [])), output.legacy_walks(key)
                 else:
                     seen = [walk.deciding() if verdicts_only else walk for walk in records.walks.get(key, [])]
                     told = output.nft_walks(key, None if churn else numbers, result.wrong)
-                compare(name, seen, told, result)
+                compare(name, seen, told, result, unseen)
         if churn:  # there every partial has its explanation
             result.unexplained = []
         verdict.result.add(result)

@@ -5,7 +5,7 @@ import collections
 import json
 from pathlib import Path
 
-from walks import BUILTIN, POLICY, Step, Walk
+from walks import BUILTIN, POLICY, UNSAID, Step, Walk
 
 INWARD = {"PREROUTING", "INPUT", "INGRESS"}
 
@@ -66,7 +66,7 @@ class Output:
             if step["kind"] == "policy":
                 last.steps.append(Step(step["chain"], POLICY, step["verdict"]))
             else:
-                last.steps.append(Step(step["chain"], step["rule"], step["verdict"]))
+                last.steps.append(Step(step["chain"], step["rule"], step["verdict"] or UNSAID))
         return found
 
     def nft_walks(self, key: tuple, numbers, wrong: list[str]) -> list[Walk]:

@@ -36,11 +36,18 @@ class Packet:
     hops: int = 64
     tos: int = 0
     bad_checksum: bool = False
+    cut: int = 0  # the transport header ends after so many bytes, ports included
+    later_fragment: bool = False  # not the first of its packet; the first never comes
+    options: bool = False  # IPv6: destination options before the transport header
     socket: bool = False  # sent by an ordinary socket of h instead
 
     @property
     def from_client(self) -> bool:
         return self.source == "{client}"
+
+    @property
+    def broken(self) -> bool:
+        return self.cut > 0
 
     def filled(self, client: str) -> tuple[str, str]:
         return (client, self.destination) if self.from_client else (self.source, client)
@@ -58,10 +65,16 @@ class Packet:
         if self.protocol != ICMP:
             pseudo = source + destination + struct.pack(">II", len(body), self.protocol)
         body[place : place + 2] = struct.pack(">H", checksum(pseudo + body) ^ (0x5555 if self.bad_checksum else 0))
+        if self.cut:
+            del body[self.cut :]
         if self.version == 6:
-            return struct.pack(">IHBB", 6 << 28 | self.tos << 20, len(body), self.protocol, self.hops) + source + destination + body
+            protocol = self.protocol
+            if self.options:
+                body = bytearray(struct.pack(">BBBBI", protocol, 0, 1, 4, 0)) + body  # one PadN option
+                protocol = 60
+            return struct.pack(">IHBB", 6 << 28 | self.tos << 20, len(body), protocol, self.hops) + source + destination + body
         # An id, or a raw socket would choose one; don't fragment.
-        start = struct.pack(">BBHHHBBH", 0x45, self.tos, 20 + len(body), 1 + self.payload, 0x4000, self.hops, self.protocol, 0)
+        start = struct.pack(">BBHHHBBH", 0x45, self.tos, 20 + len(body), 1 + self.payload, 185 if self.later_fragment else 0x4000, self.hops, self.protocol, 0)
         start = bytearray(start + source + destination)
         start[10:12] = struct.pack(">H", checksum(bytes(start)))
         return bytes(start + body)
@@ -112,12 +125,15 @@ def flow_packets(rng: random.Random, version: int, flow: int) -> list[Packet]:
     # Kernel-made answers have no payload: these have, and differ from each other, TCP's options (4 bytes) included.
     payloads = rng.sample(range(4, 200, 5), 4)
     common = {"version": version, "protocol": protocol, "flow": flow}
-    packets = []
+    packets: list[Packet] = []
+    odd = [rng.choice(oddities(protocol, version))] if rng.random() < 0.15 else []
 
     def add(sender: str, source: str, destination: str, transport: dict, **more) -> None:
         hops = rng.choice([64, 64, 63, 128, 2, 33])
         packets.append(Packet(sender, source=source, destination=destination, transport=transport, payload=payloads.pop(), hops=hops,
                               tos=rng.choice([0, 0, 0, 0x10, 0x28, 0xb8]), **common, **more))  # fmt: skip
+        if odd and sender == "c" and len(packets) == 1:
+            odd.pop()(packets[0])
 
     there, back = ("h", "c") if way == "output" else ("c", "s")
     ends = (server, "{client}") if way == "output" else ("{client}", server)
@@ -130,6 +146,21 @@ def flow_packets(rng: random.Random, version: int, flow: int) -> list[Packet]:
     if way != "input" and rng.random() < 0.4:
         add(back, *reversed(ends), answer(rng, protocol, sport, dport, packets[0].transport))
     return packets
+
+
+def oddities(protocol: int, version: int) -> list:
+    """What may be done to a packet that makes matches think twice."""
+
+    def cut(packet: Packet) -> None:
+        packet.cut = {TCP: 12, UDP: 6}.get(protocol, 4)
+
+    def later_fragment(packet: Packet) -> None:
+        packet.later_fragment = True
+
+    def options(packet: Packet) -> None:
+        packet.options = True
+
+    return [cut, later_fragment if version == 4 else options]
 
 
 def transport(rng: random.Random, protocol: int, sport: int, dport: int, first: dict | None = None) -> dict:

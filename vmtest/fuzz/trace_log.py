@@ -16,7 +16,7 @@ from pathlib import Path
 
 import vm
 from walks import BUILTIN, POLICY, Step, Walk
-from xtables import Ruleset, verdict_of
+from xtables import HOOKS, Ruleset, verdict_of
 
 LINE = re.compile(r"(?:TRACE: (\w+):(.+?):(rule|policy|return):(\d+)|v=([AB])) IN=(\S*) OUT=(\S*) (?:.*? )?SRC=(\S+) DST=(\S+) LEN=(\d+) ")
 
@@ -27,8 +27,13 @@ class Record:
     chain: str
     label: str
     number: int
+    inward: bool  # has an interface that it came in by
     outward: bool
     variant: str = ""  # which ruleset of two says so; then the rest is not set
+
+    @property
+    def way(self) -> tuple[bool, bool]:
+        return self.inward, self.outward
 
 
 class Log:
@@ -46,11 +51,11 @@ class Log:
             if not found:
                 other.append(line)
                 continue
-            table, chain, label, number, variant, _, out, source, destination, length = found.groups()
+            table, chain, label, number, variant, came_in, out, source, destination, length = found.groups()
             source, destination = (str(ipaddress.ip_address(each)) for each in (source, destination))
             from_client = is_client(source)
             key = (source if from_client else destination, from_client, int(length))
-            self.records[key].append(Record(table, chain, label, int(number or 0), bool(out), variant or ""))
+            self.records[key].append(Record(table, chain, label, int(number or 0), bool(came_in), bool(out), variant or ""))
             self.count += 1
         self.splats = vm.find_splats("\n".join(other))
 
@@ -61,10 +66,9 @@ class Reader:
     def __init__(self, variants: dict[str, Ruleset], from_client: bool, mislabelled: collections.Counter):
         self.variants, self.from_client, self.mislabelled = variants, from_client, mislabelled
         self.walks: list[Walk] = []
-        # A copy made by TEE goes out while its original comes in: one of each may be open.
-        self.open: dict[bool, Walk | None] = {False: None, True: None}
-        self.rules: dict[bool, Ruleset] = {False: variants["A"], True: variants["A"]}
-        self.told: dict[bool, bool] = {False: False, True: False}
+        # A copy made by TEE goes out while its original comes in or through: one of each may be open.
+        self.open: dict[tuple[bool, bool], Walk] = {}
+        self.rules: collections.defaultdict[tuple[bool, bool], Ruleset] = collections.defaultdict(lambda: variants["A"])
 
     def read(self, records: list[Record]) -> list[Walk]:
         for place, record in enumerate(records):
@@ -72,36 +76,41 @@ class Reader:
                 self.variant(record)
                 continue
             following = records[place + 1] if place + 1 < len(records) else None
-            if following and following.variant and following.outward == record.outward and record.number == 1 and record.table != "raw":
+            if following and following.variant and following.way == record.way and record.number == 1 and record.table != "raw":
                 self.variant(following)  # this record's rule is the one that says it
             self.step(record)
         for walk in self.walks:
+            # Something was matched after it, so it let the packet go on.
+            walk.steps[:-1] = [dataclasses.replace(step, verdict=step.verdict or "continue") for step in walk.steps[:-1]]
             walk.ambiguous = is_ambiguous(walk)
         return self.walks
 
     def variant(self, record: Record) -> None:
-        self.rules[record.outward] = self.variants[record.variant]
+        self.rules[record.way] = self.variants[record.variant]
 
     def step(self, record: Record) -> None:
-        rules, walk = self.rules[record.outward], self.open[record.outward]
+        rules, walk = self.rules[record.way], self.open.get(record.way)
         chains = rules.tables.get(record.table, {})
         length = len(chains.get(record.chain, []))
         if walk is None or walk.table != record.table or (record.chain in BUILTIN and record.chain != walk.base):
             walk = Walk(record.table, record.chain, outward=record.outward, rules=chains)
             self.walks.append(walk)
-            self.open[record.outward] = walk
+            self.open[record.way] = walk
             self.add_untraced(walk, record, rules)
         if record.number > length:
             if record.chain in BUILTIN:  # else the return that ends every user chain, which is no rule
                 policy = rules.policies.get((record.table, record.chain), "ACCEPT").lower()
                 walk.steps.append(Step(record.chain, POLICY, policy))
-                self.open[record.outward] = None
+                self.close(record)
             return
         self.mislabelled[record.label] += record.label != "rule"
         verdict = verdict_of(chains[record.chain][record.number - 1])
         walk.steps.append(Step(record.chain, record.number, verdict))
-        if verdict in ("accept", "drop", "reject"):
-            self.open[record.outward] = None
+        if verdict in ("accept", "drop", "reject", "queue"):
+            self.close(record)
+
+    def close(self, record: Record) -> None:
+        self.open.pop(record.way).ended = True
 
     def add_untraced(self, walk: Walk, record: Record, rules: Ruleset) -> None:
         """The rule that turns tracing on is not traced itself."""
@@ -110,6 +119,14 @@ class Reader:
         numbers = rules.untraced(walk.base, self.from_client)
         if record.number > max(numbers, default=0):
             walk.steps += [Step(walk.base, number, "continue") for number in numbers]
+
+
+def before_tracing(variants: dict[str, Ruleset], from_client: bool) -> list[list[Step]]:
+    """What a packet may have matched before it is traced: nothing, or the rules that turn tracing on."""
+    found: list[list[Step]] = [[]]
+    for rules in variants.values():
+        found += [[Step(base, number, "continue") for number in rules.untraced(base, from_client)] for base in HOOKS["raw"]]
+    return found
 
 
 def is_ambiguous(walk: Walk) -> bool:

@@ -5,13 +5,14 @@ import dataclasses
 
 BUILTIN = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
 POLICY = 0  # in place of a rule's number or handle
+UNSAID = ""  # a verdict that the witness doesn't say
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
     chain: str
     rule: int  # number (legacy) or handle (nftables), or POLICY
-    verdict: str = ""  # "" where the witness doesn't say
+    verdict: str = UNSAID
 
     def __str__(self) -> str:
         return f"{self.chain} {'policy' if self.rule == POLICY else self.rule}{' ' + self.verdict if self.verdict else ''}"
@@ -26,6 +27,7 @@ class Walk:
     outward: bool = False  # the packet leaves, or would
     rules: dict = dataclasses.field(default_factory=dict)  # of the table, by chain
     ambiguous: bool = False  # of the witness: no counters of rules could tell this walk from another
+    ended: bool = False  # of TRACE's lines: the last is of a rule or policy that ends a walk
 
     def deciding(self) -> "Walk":
         """Without the rules that let the packet go on, which can't be told without the trace key."""

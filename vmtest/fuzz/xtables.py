@@ -4,6 +4,8 @@
 import dataclasses
 import random
 
+from walks import UNSAID
+
 HOOKS = {
     "raw": ["PREROUTING", "OUTPUT"],
     "mangle": ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
@@ -13,7 +15,10 @@ HOOKS = {
 }
 # Targets after which the next rule is looked at; they are the only ones beside RETURN and none.
 CONTINUES = {"LOG", "NFLOG", "MARK", "CONNMARK", "CLASSIFY", "TOS", "DSCP", "TTL", "HL", "TCPMSS", "CT", "NOTRACK", "SET", "TEE", "TRACE",
-             "CHECKSUM", "ECN", "CONNSECMARK", "HMARK", "IDLETIMER", "AUDIT"}  # fmt: skip
+             "CHECKSUM", "ECN", "CONNSECMARK", "HMARK", "IDLETIMER", "AUDIT", "RATEEST", "TCPOPTSTRIP"}  # fmt: skip
+ACCEPTS = {"DNAT", "SNAT", "REDIRECT", "MASQUERADE", "NETMAP"}
+# What decides by itself whether the packet goes on: a record of TRACE doesn't say.
+DECIDES = {"SYNPROXY", "TPROXY"}
 
 
 @dataclasses.dataclass
@@ -163,7 +168,8 @@ class Generator:
         rng = self.rng
         protocol = rng.choices(["", "tcp", "udp", "icmp"], [6, 5, 2, 1])[0]
         target = self.jump(to) if to else self.target(table, hooks, protocol)
-        needed = {"TCPMSS": "-p tcp --tcp-flags SYN,RST SYN", "--reject-with tcp-reset": "-p tcp", "CHECKSUM": "-p udp", "ECN": "-p tcp"}
+        needed = {"TCPMSS": "-p tcp --tcp-flags SYN,RST SYN", "--reject-with tcp-reset": "-p tcp", "CHECKSUM": "-p udp", "ECN": "-p tcp",
+                  "TCPOPTSTRIP": "-p tcp", "SYNPROXY": "-p tcp", "TPROXY": rng.choice(["-p tcp", "-p udp"])}  # fmt: skip
         for words, match in needed.items():
             if words in target:
                 return Rule(match + self.more(table, hooks), target)
@@ -198,6 +204,18 @@ class Generator:
                     choices += [f"-j DNAT --to-destination {rng.choice(self.behind)}"]
             if hooks == {"POSTROUTING"}:
                 choices += ["-j MASQUERADE"]
+            # Not in INPUT: the host's answers would not have the client's address when they pass the rules that trace them.
+            if not self.nft and hooks == {"POSTROUTING"}:
+                choices += [f"-j SNAT --to-source {self.host[1]}"]
+            if not self.nft and hooks == {"PREROUTING"}:
+                choices += ["-j NETMAP --to 10.10.0.0/30" if self.version == 4 else "-j NETMAP --to fd10::/126"]
+            return rng.choice(choices)
+        if not self.nft and rng.random() < 0.12:
+            choices = ["-j NFQUEUE --queue-num 7", "-j NFQUEUE --queue-num 7 --queue-bypass", "-j QUEUE"]
+            if table == "mangle" and hooks == {"PREROUTING"}:
+                choices += [f"-j TPROXY --on-port 8080 --on-ip {self.host[0]} --tproxy-mark 0x1/0x1"] * 4
+            if table == "filter" and hooks <= {"INPUT", "FORWARD"}:
+                choices += ["-j SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460"] * 4
             return rng.choice(choices)
         if table == "filter":
             rejects = ["", " --reject-with tcp-reset"]
@@ -215,10 +233,20 @@ class Generator:
             choices += ["-j TTL --ttl-inc 1"] if self.version == 4 else ["-j HL --hl-inc 1"]
             if hooks <= {"FORWARD", "OUTPUT", "POSTROUTING"}:
                 choices += ["-j CLASSIFY --set-class 1:2", "-j TCPMSS --set-mss 1200", "-j CHECKSUM --checksum-fill"]
-            if hooks <= {"PREROUTING", "INPUT"} and rng.random() < 0.5:
+            if hooks <= ({"PREROUTING", "INPUT"} if self.nft else {"PREROUTING", "INPUT", "FORWARD"}) and rng.random() < 0.5:
                 choices += [f"-j TEE --gateway {'10.10.0.253' if self.version == 4 else 'fd10::fd'}"]
         if table == "raw":
             choices += ["-j CT --notrack", "-j CT --zone 3", "-j NOTRACK"]
+        return choices if self.nft else choices + self.rarer(table)
+
+    def rarer(self, table: str) -> list[str]:
+        rng = self.rng
+        choices = ["-j CONNMARK --save-mark", "-j CONNMARK --restore-mark", f"-j MARK --xor-mark {rng.randint(1, 3)}",
+                   "-j IDLETIMER --timeout 600 --label idle", "-j AUDIT --type accept", f"-j SET --del-set seen{self.version} src",
+                   "-j RATEEST --rateest-name r --rateest-interval 250ms --rateest-ewmalog 500ms", "-j NFLOG --nflog-group 6 --nflog-prefix \"n g\""]  # fmt: skip
+        if table == "mangle":
+            choices += ["-j HMARK --hmark-tuple src,dst --hmark-mod 4 --hmark-offset 1 --hmark-rnd 7", "-j TCPOPTSTRIP --strip-options mss"]
+            choices += ["-j TTL --ttl-dec 40", "-j ECN --ecn-tcp-remove"] if self.version == 4 else ["-j HL --hl-dec 40"]
         return choices
 
     # Matches
@@ -241,7 +269,7 @@ class Generator:
         count = self.rng.choices([0, 1, 2, 3], [3, 5, 3, 1])[0]
         chosen = self.rng.sample(self.matches(table, hooks), count)
         # An option can't be given twice, and neither can a match with some extensions.
-        kinds = {match.replace("! ", "").split()[0 if match.replace("! ", "")[1] in "sdio" else 1]: match for match in chosen}
+        kinds = {match.replace("! ", "").split()[0 if match.replace("! ", "")[1] in "sdiof" else 1]: match for match in chosen}
         return "".join(" " + match for match in kinds.values())
 
     def matches(self, table: str, hooks: set[str]) -> list[str]:
@@ -290,6 +318,36 @@ class Generator:
             found.append(rng.choice(["-m owner --uid-owner 0", "-m owner ! --socket-exists"]))
         if hooks == {"PREROUTING"} and table in ("raw", "mangle"):
             found += ["-m rpfilter"]
+        return found if self.nft else found + self.rarer_matches(table, hooks)
+
+    def rarer_matches(self, table: str, hooks: set[str]) -> list[str]:
+        rng = self.rng
+        found = [
+            "-m cpu --cpu 0",
+            f"-m connlimit --connlimit-{rng.choice(['upto', 'above'])} 1 --connlimit-mask {rng.choice([0, 24])}",
+            f"-m conntrack --ctdir {rng.choice(['ORIGINAL', 'REPLY'])}",
+            f"-m conntrack --ctstatus {rng.choice(['SEEN_REPLY', 'CONFIRMED', 'NONE', 'ASSURED,EXPECTED'])}",
+            "-m helper --helper ftp",
+            "-m bpf --bytecode \"4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0\"",
+            "-m cluster --cluster-total-nodes 2 --cluster-local-node 1 --cluster-hash-seed 5",
+            "-m hashlimit --hashlimit-above 2/hour --hashlimit-burst 1 --hashlimit-mode srcip,dstport --hashlimit-name above",
+            "-m recent --name r --update --hitcount 1",
+            "-m recent --name r --remove",
+            "-m string --algo kmp --from 40 --to 90 --string GHIJ",
+            "-m limit --limit 1/sec --limit-burst 1",
+            "-m statistic --mode nth --every 2 --packet 1",
+            f"-m set --match-set seen{self.version} src --return-nomatch",
+            "-m ecn --ecn-ip-ect 0",
+            "-f" if self.version == 4 else "-m frag --fragid 0:4294967295",
+            "-m conntrack --ctstate ESTABLISHED" if self.version == 4 else "-m dst --dst-len 8",
+            "-m conntrack --ctproto 6" if self.version == 4 else "-m rt --rt-type 0",
+        ]
+        if hooks <= {"PREROUTING", "INPUT", "FORWARD"} and table != "nat":
+            found += ["-m mac --mac-source 02:00:00:00:00:02", "-m policy --dir in --pol none", "-m devgroup --src-group 0"]
+        if "PREROUTING" not in hooks and self.version == 4:
+            found.append("-m realm --realm 0")
+        if hooks <= {"PREROUTING", "INPUT"} and table == "mangle":
+            found += ["-m socket", "-m socket --transparent"]
         return found
 
 
@@ -308,8 +366,10 @@ def verdict_of(rule: Rule) -> str:
         return "goto"
     if name in CONTINUES:
         return "continue"
-    if name in ("ACCEPT", "DROP", "RETURN", "REJECT"):
+    if name in ("ACCEPT", "DROP", "RETURN", "REJECT", "QUEUE"):
         return name.lower()
-    if name in ("DNAT", "SNAT", "REDIRECT", "MASQUERADE", "NETMAP"):
+    if name == "NFQUEUE":
+        return "queue"
+    if name in ACCEPTS:
         return "accept"
-    return "jump"
+    return UNSAID if name in DECIDES else "jump"
