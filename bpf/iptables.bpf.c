@@ -57,8 +57,9 @@ static __always_inline bool legacy_enter(struct xt_table *table, struct sk_buff 
 	int slot, wanted = NOT_WANTED;
 
 	if (hook_possible(state))
-		wanted = ip && is_plain_ipv4(ip->a, ip->b) ? plain_ipv4_wanted(&t, ip)
-							   : skb_wanted(skb, family, &t);
+		wanted = family == NFPROTO_ARP		     ? arp_wanted(skb, &t)
+			 : ip && is_plain_ipv4(ip->a, ip->b) ? plain_ipv4_wanted(&t, ip)
+							     : skb_wanted(skb, family, &t);
 	cpu = this_context();
 	if (!wanted || !cpu)
 		return false;
@@ -223,6 +224,12 @@ static __noinline bool ipv6_enter(const void *ctx)
 			    NULL, AF_INET6);
 }
 
+static __noinline bool arp_enter(const void *ctx)
+{
+	return legacy_enter((void *)ARGUMENT(ctx, 1), (void *)ARGUMENT(ctx, 2), (void *)ARGUMENT(ctx, 3),
+			    NULL, NFPROTO_ARP);
+}
+
 static __always_inline int not_watched(const void *ctx, __u8 family)
 {
 	return open_walks ? enter_silently((void *)ARGUMENT(ctx, 1), (void *)ARGUMENT(ctx, 2),
@@ -238,6 +245,12 @@ static __noinline int ipv4_exit(__u64 skb, bool may_migrate, __u32 verdict)
 static __noinline int ipv6_exit(__u64 skb, bool may_migrate, __u32 verdict)
 {
 	return legacy_exit(skb, may_migrate, verdict, &ip6t_layout);
+}
+
+/* Requests are sent by tasks and by timers. */
+static __noinline int arp_exit(__u64 skb, __u32 verdict)
+{
+	return legacy_exit(skb, true, verdict, &arpt_layout);
 }
 
 /* skb->data is the IP header here: the matches rely on that. */
@@ -267,6 +280,14 @@ ENTER(ip6t_do_table, ip6t_do_table_enter, void *priv, struct sk_buff *skb, const
 	if (hook_worth_a_look((__u64)FIELD(skb, data), state, AF_INET6) && ipv6_enter(ctx))
 		return 0;
 	return not_watched(ctx, AF_INET6);
+}
+
+/* Also where ARP isn't asked for: its walks may fall into others. */
+ENTER(arpt_do_table, arpt_do_table_enter, void *priv, struct sk_buff *skb)
+{
+	if (filter.protocol == PT_PROTOCOL_ARP && arp_enter(ctx))
+		return 0;
+	return not_watched(ctx, NFPROTO_ARP);
 }
 
 static __always_inline int replace_enter(__u64 table)
@@ -307,6 +328,13 @@ int BPF_PROG(ip6t_do_table_exit, void *priv, struct sk_buff *skb, const struct n
 	return open_walks ? ipv6_exit((__u64)skb, may_migrate(state), verdict) : 0;
 }
 
+SEC("fexit/arpt_do_table")
+int BPF_PROG(arpt_do_table_exit, void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
+	     unsigned int verdict)
+{
+	return open_walks ? arp_exit((__u64)skb, verdict) : 0;
+}
+
 SEC("fentry/xt_replace_table")
 int BPF_PROG(xt_replace_table_enter, struct xt_table *table)
 {
@@ -329,6 +357,12 @@ SEC("kretprobe/ip6t_do_table")
 int BPF_KRETPROBE(ip6t_do_table_exit_kprobe, unsigned int verdict)
 {
 	return open_walks ? ipv6_exit(0, true, verdict) : 0;
+}
+
+SEC("kretprobe/arpt_do_table")
+int BPF_KRETPROBE(arpt_do_table_exit_kprobe, unsigned int verdict)
+{
+	return open_walks ? arp_exit(0, verdict) : 0;
 }
 
 SEC("kprobe/xt_replace_table")

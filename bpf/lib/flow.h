@@ -327,6 +327,34 @@ static __always_inline int skb_wanted(struct sk_buff *skb, __u8 family, struct t
 	return tuple_at(t, as_number(network_address(skb)), family);
 }
 
+/* ARP is traced only where it is asked for: then nothing else is. The length of its link-layer addresses is
+ * the device's (struct arphdr is followed by sender's link and IPv4 address, and the target's). */
+static __noinline int arp_wanted(struct sk_buff *skb, struct tuple *t)
+{
+	__u64 network = network_address(skb);
+	struct {
+		__be16 hardware, protocol;
+		__u8 hardware_length, protocol_length;
+		__be16 operation;
+	} arp;
+
+	if (!t || filter.protocol != PT_PROTOCOL_ARP)
+		return NOT_WANTED;
+	if (bpf_probe_read_kernel(&arp, sizeof(arp), (void *)network) || arp.protocol_length != 4)
+		return NOT_WANTED;
+	network += sizeof(arp) + arp.hardware_length;
+	if (bpf_probe_read_kernel(t->saddr, 4, (void *)network) ||
+	    bpf_probe_read_kernel(t->daddr, 4, (void *)(network + 4 + arp.hardware_length)))
+		return NOT_WANTED;
+	t->family = AF_INET;
+	t->protocol = PT_PROTOCOL_ARP;
+	t->icmp_type = bpf_ntohs(arp.operation);
+	/* the end that asks has port 1: two that ask each other are no answers */
+	t->sport = t->icmp_type == PT_ARP_REQUEST ? bpf_htons(1) : 0;
+	t->dport = t->icmp_type == PT_ARP_REQUEST ? 0 : bpf_htons(1);
+	return tuple_wanted(t);
+}
+
 /* Can a packet with these ports be wanted? They are the upper half of `ports`, as they lie in the header.
  * User space has made two comparisons of the filter: for a packet and for its answer. */
 static __always_inline bool ports_possible(__u64 ports)

@@ -47,6 +47,7 @@ enum { BPF_F_NO_PREALLOC = 1 };
 #define AF_INET6	     10
 #define NFPROTO_IPV4	     2
 #define NFPROTO_IPV6	     10
+#define NFPROTO_ARP	     3
 #define ETH_P_IP	     0x0800
 #define ETH_P_IPV6	     0x86dd
 #define IPPROTO_ICMP	     1

@@ -55,7 +55,7 @@ static __always_inline void open_frame(struct cpu_context *cpu, struct legacy_fr
 				       struct xt_table *table, struct sk_buff *skb,
 				       struct legacy_scratch *scratch, __u32 hook, __u8 family)
 {
-	const struct entry_layout *layout = family == AF_INET ? &ipt_layout : &ip6t_layout;
+	const struct entry_layout *layout = layout_of(family);
 	struct pt_generation generation;
 	__u64 info, size_number, name = 0;
 

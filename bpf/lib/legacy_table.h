@@ -21,13 +21,19 @@ struct counter_block {
 	struct xt_counters counter[PT_COUNTERS_PER_BLOCK];
 };
 
-/* Where in struct ipt_entry / ip6t_entry (UAPI). */
+/* Where in struct ipt_entry / ip6t_entry / arpt_entry (UAPI). */
 struct entry_layout {
 	__u32 next_offset;
 	__u32 counters;
 };
 static const struct entry_layout ipt_layout = { .next_offset = 90, .counters = 96 };
 static const struct entry_layout ip6t_layout = { .next_offset = 142, .counters = 152 };
+static const struct entry_layout arpt_layout = { .next_offset = 166, .counters = 176 };
+
+static __always_inline const struct entry_layout *layout_of(__u8 family)
+{
+	return family == AF_INET ? &ipt_layout : family == AF_INET6 ? &ip6t_layout : &arpt_layout;
+}
 
 /* Where the counter blocks of a table are. */
 struct table_blocks {

@@ -21,7 +21,7 @@ _pathtrace() {
 
   case $prev in
     -p | --proto)
-      mapfile -t COMPREPLY < <(compgen -W 'tcp udp icmp icmpv6' -- "$cur")
+      mapfile -t COMPREPLY < <(compgen -W 'tcp udp icmp icmpv6 arp' -- "$cur")
       return ;;
     -i | --interface)
       mapfile -t COMPREPLY < <(cd /sys/class/net 2>/dev/null && compgen -f -- "$cur")

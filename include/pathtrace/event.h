@@ -22,6 +22,11 @@
 #define PT_MAX_MATCHED	   256
 #define PT_MAX_NFT_RECORDS 64
 
+/* In place of an IPPROTO_*, of which it is reserved: an ARP packet. Its family is AF_INET, its addresses
+ * are the sender's and the target's, and its icmp_type is the operation. The one that asks has port 1. */
+#define PT_PROTOCOL_ARP 255
+#define PT_ARP_REQUEST	1
+
 enum pt_event_kind {
 	PT_EVENT_LEGACY_WALK = 1, /* one call of ipt_do_table and its kin: struct pt_legacy_walk */
 	PT_EVENT_NFT_WALK = 2,	  /* one traversal of an nftables base chain: struct pt_nft_walk */
@@ -64,7 +69,7 @@ struct pt_flow {
 	__u16 sport; /* host order; 0 where the protocol has none */
 	__u16 dport;
 	__u8 family;	/* AF_INET 2 or AF_INET6 10 */
-	__u8 protocol;	/* IPPROTO_* */
+	__u8 protocol;	/* IPPROTO_* or PT_PROTOCOL_ARP */
 	__u8 tcp_flags; /* the flags byte of the TCP header (FIN 1, SYN 2, RST 4, PSH 8, ACK 16) */
 	__u8 icmp_type; /* of this packet, for ICMP and ICMPv6 */
 	__u8 icmp_code;
@@ -90,7 +95,7 @@ struct pt_event {
 	__u8 kind;   /* enum pt_event_kind */
 	__u8 origin; /* enum pt_origin */
 	__u8 flags;  /* enum pt_event_flag */
-	__u8 hook;   /* NF_INET_* (0 PRE_ROUTING .. 4 POST_ROUTING), 5 ingress, or PT_HOOK_NONE */
+	__u8 hook;   /* NF_INET_* (0 PRE_ROUTING .. 4 POST_ROUTING), 5 ingress, NF_ARP_*, or PT_HOOK_NONE */
 	__u8 pf;     /* NFPROTO_* of the hook, 0 if none */
 	__u8 pad;
 	struct pt_flow flow;

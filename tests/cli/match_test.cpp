@@ -116,6 +116,12 @@ TEST(Match, IcmpHasNoPorts) {
   EXPECT_TRUE(matches(filter(""), icmp));
   EXPECT_TRUE(matches(filter("-p icmp"), icmp));
   EXPECT_FALSE(matches(filter("--dport 80"), icmp));
+  Packet arp = icmp;
+  arp.protocol = "arp";
+  EXPECT_TRUE(matches(filter(""), arp));
+  EXPECT_TRUE(matches(filter("-p arp"), arp));
+  EXPECT_FALSE(matches(filter("-p arp"), icmp));
+  EXPECT_FALSE(matches(filter("--port 80"), arp));
 }
 
 TEST(Match, AConnectionByItsEndsBeforeAndAfterNat) {

@@ -65,11 +65,26 @@ std::optional<Origin> origin_of(std::uint8_t origin) {
   }
 }
 
+constexpr std::uint8_t arp = 3;     // NFPROTO_ARP
 constexpr std::uint8_t netdev = 5;  // NFPROTO_NETDEV
+
+std::optional<Hook> arp_hook_of(std::uint8_t hook) {  // NF_ARP_*
+  switch (hook) {
+    case 0:
+      return Hook::input;
+    case 1:
+      return Hook::output;
+    case 2:
+      return Hook::forward;
+    default:
+      return std::nullopt;
+  }
+}
 
 std::optional<Hook> hook_of(std::uint8_t pf, std::uint8_t hook) {
   if (pf == netdev)  // NF_NETDEV_INGRESS, NF_NETDEV_EGRESS
     return hook == 0 ? std::optional(Hook::ingress) : hook == 1 ? std::optional(Hook::egress) : std::nullopt;
+  if (pf == arp) return arp_hook_of(hook);
   switch (hook) {
     case 0:
       return Hook::prerouting;

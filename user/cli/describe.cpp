@@ -15,6 +15,7 @@ namespace {
 std::string protocols(const pt_filter& filter) {
   if (filter.protocol == IPPROTO_TCP) return "tcp";
   if (filter.protocol == IPPROTO_UDP) return "udp";
+  if (filter.protocol == PT_PROTOCOL_ARP) return "arp";
   if (filter.protocol == IPPROTO_ICMP) return filter.family == AF_INET6 ? "icmpv6" : "icmp";
   return filter.sport != 0 || filter.dport != 0 || filter.port != 0 ? "tcp,udp" : "tcp,udp,icmp";
 }

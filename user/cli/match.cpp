@@ -46,11 +46,13 @@ bool protocol_matches(const pt_filter& filter, const std::string& protocol) {
       return protocol == "udp";
     case IPPROTO_ICMP:
       return icmp;
+    case PT_PROTOCOL_ARP:
+      return protocol == "arp";
     default:
       break;
   }
   const bool ports = filter.sport != 0 || filter.dport != 0 || filter.port != 0;
-  return protocol == "tcp" || protocol == "udp" || (icmp && !ports);
+  return protocol == "tcp" || protocol == "udp" || ((icmp || protocol == "arp") && !ports);
 }
 
 bool family_matches(const pt_filter& filter, const std::string& address) {

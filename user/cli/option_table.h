@@ -17,7 +17,7 @@ struct OptionSpec {
 };
 
 inline constexpr auto option_table = std::to_array<OptionSpec>({
-    {"-p,--proto", "PROTO", OptionGroup::filter, "tcp, udp, icmp or icmpv6"},
+    {"-p,--proto", "PROTO", OptionGroup::filter, "tcp, udp, icmp, icmpv6 or arp"},
     {"-s,--src", "ADDR[/LEN]", OptionGroup::filter, "the source, or of replies the destination"},
     {"-d,--dst", "ADDR[/LEN]", OptionGroup::filter, "the destination, or of replies the source"},
     {"--host", "ADDR[/LEN]", OptionGroup::filter, "either end's address"},

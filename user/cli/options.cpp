@@ -154,7 +154,7 @@ Result<void> take_ports(const Given& given, pt_filter& filter) {
   if (filter.protocol == IPPROTO_UDP) protocol = "udp";
   const auto port = [&](const std::string& text) { return parse_port(text, protocol); };
   for (const char* name : {"--sport", "--dport", "--port"})
-    if (given.has(name) && filter.protocol == IPPROTO_ICMP)
+    if (given.has(name) && (filter.protocol == IPPROTO_ICMP || filter.protocol == PT_PROTOCOL_ARP))
       return usage(std::string(name) + " has no meaning with -p " + given.value("--proto") +
                    ": it has no ports");
   return in_order([&] { return take(given, "--sport", filter.sport, port); },

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernel/trace_key.h"
+#include "pathtrace/event.h"
 #include "pathtrace/filter.h"
 #include "support/result.h"
 

@@ -142,16 +142,17 @@ Result<ProtocolChoice> parse_protocol(const std::string& text) {
     const char *name, *number;
     ProtocolChoice choice;
   };
-  static constexpr std::array<Name, 5> names = {{
+  static constexpr std::array<Name, 6> names = {{
       {"tcp", "6", {IPPROTO_TCP, 0}},
       {"udp", "17", {IPPROTO_UDP, 0}},
       {"icmp", "1", {IPPROTO_ICMP, AF_INET}},
       {"icmpv6", "58", {IPPROTO_ICMP, AF_INET6}},
       {"ipv6-icmp", "58", {IPPROTO_ICMP, AF_INET6}},  // its name in /etc/protocols
+      {"arp", "", {PT_PROTOCOL_ARP, AF_INET}},        // no protocol of IP: it has no number
   }};
   for (const auto& one : names)
-    if (strcasecmp(text.c_str(), one.name) == 0 || text == one.number) return one.choice;
-  return usage(quoted(text) + " is not traced; tcp, udp, icmp and icmpv6 are");
+    if (strcasecmp(text.c_str(), one.name) == 0 || (!text.empty() && text == one.number)) return one.choice;
+  return usage(quoted(text) + " is not traced; tcp, udp, icmp, icmpv6 and arp are");
 }
 
 }  // namespace pathtrace

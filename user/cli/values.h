@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "pathtrace/event.h"
 #include "pathtrace/filter.h"
 #include "support/result.h"
 

@@ -123,6 +123,12 @@ std::vector<Probe> make_table() {
        .family = AF_INET6,
        .variants = {{3, {"ip6t_do_table_enter", "ip6t_do_table_exit"}}},
        .lost = "rules of ip6tables-legacy"},
+      // for any protocol: its walks may fall into those of the others
+      {.name = "arptables",
+       .function = "arpt_do_table",
+       .module = "arp_tables",
+       .variants = {{3, {"arpt_do_table_enter", "arpt_do_table_exit"}}},
+       .lost = "rules of arptables-legacy"},
       {.name = "nftables",
        .function = "__nft_trace_packet",
        .module = "nf_tables",

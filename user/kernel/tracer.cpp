@@ -433,7 +433,7 @@ bool Tracer::State::is_attached(std::string_view name) const {
 void Tracer::State::after_attach() {
   generations.set_attached(is_attached("iptables changes"), is_attached("nftables changes"));
   if (!skeletons.empty() && skeletons.front()->bss->xt_recseq_cookie == 0 &&
-      (is_attached("iptables") || is_attached("ip6tables"))) {
+      (is_attached("iptables") || is_attached("ip6tables") || is_attached("arptables"))) {
     if (xt_recseq == 0) xt_recseq = symbol_addresses({"xt_recseq"})[0];
     skeletons.front()->bss->xt_recseq_cookie = xt_recseq;
   }

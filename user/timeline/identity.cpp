@@ -58,6 +58,8 @@ std::string protocol_text(std::uint8_t protocol) {
       return "icmp";
     case protocol_icmpv6:
       return "icmpv6";
+    case PT_PROTOCOL_ARP:
+      return "arp";
     default:
       return std::to_string(protocol);
   }
