@@ -393,6 +393,11 @@ Result<void> LiveTrace::finish(Result<void> so_far) {
     notice("{} ended with status {}", sanitise(options_.command.front()), command_status_);
   say_notices();
   if (const std::string trace = witness_.conclusion(); !trace.empty()) notice("{}", trace);
+  if (const auto times = tracer_->left_out(); times != 0)
+    notice(
+        "the kernel left out a program {} times, as an interrupt came while it ran: so many steps, of these "
+        "packets or of others, are not known",
+        times);
   to_stderr(closing_notice(end_record()));
   if (const auto early = timeline_.evicted(); early != 0)
     notice("connections reported before their fate was known, for want of room: {}", early);

@@ -583,6 +583,20 @@ LostCounts Tracer::lost() const {
   return known;
 }
 
+std::uint64_t Tracer::left_out() const {
+  std::uint64_t sum = 0;
+  for (const auto& skeleton : state_->skeletons) {
+    bpf_program* program = nullptr;
+    bpf_object__for_each_program(program, skeleton->obj) {
+      bpf_prog_info info{};
+      std::uint32_t size = sizeof info;
+      const int fd = bpf_program__fd(program);
+      if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) == 0) sum += info.recursion_misses;
+    }
+  }
+  return sum;
+}
+
 Generations& Tracer::generations() { return state_->generations; }
 TableIndexes& Tracer::table_indexes() { return state_->table_indexes; }
 const KernelBtf& Tracer::btf() const { return *state_->btf; }

@@ -59,6 +59,9 @@ class Tracer {
   [[nodiscard]] int events_fd() const;
   // Events that could not be reported since the start, by kind; [0] is their sum.
   [[nodiscard]] LostCounts lost() const;
+  // How often the kernel left a program out since the start, because an interrupt came while it ran on that
+  // CPU (bpf_prog_info.recursion_misses, since 5.12): for any packet, of the filter or not.
+  [[nodiscard]] std::uint64_t left_out() const;
   [[nodiscard]] Generations& generations();
   [[nodiscard]] TableIndexes& table_indexes();
   [[nodiscard]] const KernelBtf& btf() const;
