@@ -126,10 +126,11 @@ class Generator:
         rules = self.ruleset()
         table, chains = rng.choice([(name, chains) for name, chains in rules.tables.items() if any(chains.values())])
         reached = set(HOOKS[table])
+        ends = ["", "-j ACCEPT", "-j ACCEPT" if table == "nat" else "-j DROP", "-j RETURN"]  # iptables refuses DROP in table nat
         for _ in range(entries):
             chain = chains[rng.choice(list(chains))]
             first = sum(rule.keep for rule in chain)
-            rule = self.rule(table, reached, "", False) if rng.random() < 0.01 else Rule(self.some_address(), rng.choice(["", "-j ACCEPT", "-j DROP", "-j RETURN"]))
+            rule = self.rule(table, reached, "", False) if rng.random() < 0.01 else Rule(self.some_address(), rng.choice(ends))
             # in heaps, as lists of addresses are
             chain.insert(rng.choice([first, len(chain), len(chain), rng.randint(first, len(chain))]), rule)
         return rules
