@@ -18,8 +18,13 @@
 #define FIRST_PACKETS	   4
 #define PACKETS_AFTER_DROP 4
 #define QUIET_PLACES	   16384
+#define RENEWED_PLACES	   4096
 
 __u64 quiet_flows[QUIET_PLACES] __weak = {};
+
+/* Flows that began anew since their last data packet: cheaper to note than to look whether there was one
+ * before. A place is one flow's until its next data packet. */
+__u64 renewed_flows[RENEWED_PLACES] __weak = {};
 
 /* A packet, told from the next one that lives at the same address. */
 struct packet_mark {
@@ -72,7 +77,13 @@ static __always_inline bool data_is_interesting(__u64 flow_hash, const struct pt
 		.head = e->head, .seq = e->flow.seq, .ack_seq = e->flow.ack_seq, .length = e->flow.length
 	};
 	struct flow_interest *known = bpf_map_lookup_elem(&flow_interests, &flow_hash);
+	__u64 *renewed = &renewed_flows[flow_hash % RENEWED_PLACES];
 
+	if (*renewed == flow_hash) {
+		*renewed = 0;
+		if (known)
+			known->left = FIRST_PACKETS;
+	}
 	if (!known) { /* the first one seen: of a new connection, or of one that is older than the trace */
 		struct flow_interest fresh = { .last = now, .left = FIRST_PACKETS - 1 };
 
@@ -90,7 +101,7 @@ static __always_inline bool data_is_interesting(__u64 flow_hash, const struct pt
 	return true;
 }
 
-/* The connection begins, or lost a packet: its next data packets are of interest again. */
+/* The connection lost a packet: its next data packets are of interest again. */
 static __always_inline void renew_interest(__u64 flow_hash, __u32 packets)
 {
 	struct flow_interest *known = bpf_map_lookup_elem(&flow_interests, &flow_hash);
@@ -98,6 +109,17 @@ static __always_inline void renew_interest(__u64 flow_hash, __u32 packets)
 	set_quiet(flow_hash, false);
 	if (known)
 		known->left = packets;
+}
+
+/* The connection begins. */
+static __always_inline void begin_interest(__u64 flow_hash)
+{
+	__u64 other = __sync_val_compare_and_swap(&renewed_flows[flow_hash % RENEWED_PLACES], 0, flow_hash);
+
+	if (other && other != flow_hash)
+		renew_interest(flow_hash, FIRST_PACKETS);
+	else
+		set_quiet(flow_hash, false);
 }
 
 #define TCP_SYN		2
@@ -110,7 +132,7 @@ static __always_inline bool is_interesting(__u64 flow_hash, const struct pt_even
 	    (e->flags & (PT_FLAG_ICMP_ERROR | PT_FLAG_FRAGMENT)))
 		return true;
 	if (e->flow.tcp_flags & TCP_SYN)
-		renew_interest(flow_hash, FIRST_PACKETS);
+		begin_interest(flow_hash);
 	return e->flow.tcp_flags & TCP_FIN_SYN_RST || data_is_interesting(flow_hash, e);
 }
 
