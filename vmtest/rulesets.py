@@ -5,6 +5,8 @@ place, in those very words."""
 import re
 from pathlib import Path
 
+# Without the tool pathtrace writes a rule itself, and says what of it it can't.
+NOT_RENDERED = re.compile(r"\[(match|target) \w+\]")
 # (family or "", table, chain) → the texts of its rules, in order
 Rules = dict[tuple[str, str, str], list[str]]
 
@@ -60,6 +62,8 @@ def contradictions(folder: Path, lines: list[dict], saved: tuple[str, str], chan
             if step["kind"] != "rule" or step["missing"] or step["text"] is None:
                 continue
             if step["backend"] != "nftables" and (step["backend"], step["family"]) != saved:
+                continue
+            if NOT_RENDERED.search(step["text"]):
                 continue
             key = step["backend"], netns
             if key not in seen:

@@ -75,6 +75,7 @@ class Rulesets(unittest.TestCase):
     def test_what_was_not_listed_is_not_compared(self):
         self.assertEqual(self.found(packet("iptables-legacy", "filter", "INPUT", 1, "-j DROP", family="ip6")), 0)
         self.assertEqual(self.found(packet("iptables-nft", "filter", "INPUT", 1, "-j DROP")), 0)
+        self.assertEqual(self.found(packet("iptables-legacy", "filter", "INPUT", 1, "-p tcp [match u32] -j web")), 0)
         self.assertEqual(self.found(packet("iptables-legacy", "filter", "INPUT", 1, "-j DROP")), 1)
 
     def test_other_words_another_place_or_no_such_rule_are_wrong(self):
