@@ -223,7 +223,7 @@ Result<void> take_rest(const Given& given, Options& options) {
     return parse_number(text, 0, std::numeric_limits<int>::max());
   };
   const auto rules = [](const std::string& text) {
-    return parse_number(text, 1, PT_MAX_BLOCKS * PT_COUNTERS_PER_BLOCK);
+    return parse_number(text, 1, std::uint64_t{PT_MAX_BLOCKS} * PT_COUNTERS_PER_BLOCK);
   };
   std::uint64_t fd = 0;
   std::uint64_t max_rules = default_max_rules;
