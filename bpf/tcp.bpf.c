@@ -372,19 +372,15 @@ static __always_inline int syn_recv_sock_enter(const struct sock *sk, struct sk_
 	return 0;
 }
 
-static __always_inline int syn_recv_sock_leave(__u64 child)
+static __always_inline int syn_recv_sock_leave(struct cpu_context *cpu, const struct sock *sk,
+					       struct sk_buff *skb, __u64 child)
 {
-	struct cpu_context *cpu = this_context();
 	struct pt_listener_syn *event;
-	__u64 skb;
 
-	if (!cpu || !cpu->ack_skb)
-		return 0;
-	skb = cpu->ack_skb;
 	cpu->ack_skb = 0; /* tcp_v6_syn_recv_sock calls the other for IPv4: told once */
 	if (child)
 		return 0;
-	event = begin_listener_event(PT_EVENT_LISTENER_ACK, (void *)cpu->ack_sock, (void *)skb);
+	event = begin_listener_event(PT_EVENT_LISTENER_ACK, sk, skb);
 	if (!event)
 		return 0;
 	event->dropped = 1;
@@ -404,34 +400,48 @@ ENTER(tcp_v6_syn_recv_sock, tcp_v6_syn_recv_sock_enter, const struct sock *sk, s
 
 #ifndef PT_KPROBE
 /* bpf_get_func_ret() since 5.17: where the result lies depends on the number of arguments */
-SEC("fexit/tcp_v4_syn_recv_sock")
-int BPF_PROG(tcp_v4_syn_recv_sock_exit)
+static __always_inline int syn_recv_sock_exit(void *ctx, const struct sock *sk, struct sk_buff *skb)
 {
+	struct cpu_context *cpu = this_context();
 	__u64 child = 1;
 
+	if (!cpu || cpu->ack_skb != (__u64)skb)
+		return 0;
 	bpf_get_func_ret(ctx, &child);
-	return syn_recv_sock_leave(child);
+	return syn_recv_sock_leave(cpu, sk, skb, child);
+}
+
+SEC("fexit/tcp_v4_syn_recv_sock")
+int BPF_PROG(tcp_v4_syn_recv_sock_exit, const struct sock *sk, struct sk_buff *skb)
+{
+	return syn_recv_sock_exit(ctx, sk, skb);
 }
 
 SEC("fexit/tcp_v6_syn_recv_sock")
-int BPF_PROG(tcp_v6_syn_recv_sock_exit)
+int BPF_PROG(tcp_v6_syn_recv_sock_exit, const struct sock *sk, struct sk_buff *skb)
 {
-	__u64 child = 1;
-
-	bpf_get_func_ret(ctx, &child);
-	return syn_recv_sock_leave(child);
+	return syn_recv_sock_exit(ctx, sk, skb);
 }
 #else
+static __always_inline int syn_recv_sock_exit(__u64 child)
+{
+	struct cpu_context *cpu = this_context();
+
+	return cpu && cpu->ack_skb
+		       ? syn_recv_sock_leave(cpu, (void *)cpu->ack_sock, (void *)cpu->ack_skb, child)
+		       : 0;
+}
+
 SEC("kretprobe/tcp_v4_syn_recv_sock")
 int BPF_KRETPROBE(tcp_v4_syn_recv_sock_exit_kprobe, __u64 child)
 {
-	return syn_recv_sock_leave(child);
+	return syn_recv_sock_exit(child);
 }
 
 SEC("kretprobe/tcp_v6_syn_recv_sock")
 int BPF_KRETPROBE(tcp_v6_syn_recv_sock_exit_kprobe, __u64 child)
 {
-	return syn_recv_sock_leave(child);
+	return syn_recv_sock_exit(child);
 }
 #endif
 

@@ -13,6 +13,7 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <numeric>
 #include <optional>
 #include <set>
@@ -199,7 +200,8 @@ struct Tracer::State {
   std::vector<Choice> choose();
   std::optional<AttachTarget> attach_target(const std::string& name, bool tracepoint);
   bool configure(pathtrace_bpf* skeleton);
-  bool load_and_attach(const std::vector<Choice>& choices);
+  int load_and_attach(const std::vector<Choice>& choices);
+  void attach_in_parts(const std::vector<Choice>& choices);
   void attach_all(const std::vector<Choice>& choices);
   bool attach(pathtrace_bpf* skeleton, const Choice& choice, std::vector<Link>& made);
   bool attach_new();
@@ -309,8 +311,8 @@ std::optional<AttachTarget> Tracer::State::attach_target(const std::string& name
   }
   const auto row = std::find_if(progress.begin(), progress.end(),
                                 [&](const ProbeProgress& p) { return p.probe->function == name; });
-  if (row == progress.end()) return std::nullopt;
-  const auto found = function_of(*row->probe);
+  // a program may be for a function besides that of its probe; those are built in
+  const auto found = row == progress.end() ? btf->function(name, "") : function_of(*row->probe);
   return found ? std::optional(AttachTarget{found->id, found->module}) : std::nullopt;
 }
 
@@ -353,17 +355,18 @@ bool Tracer::State::attach(pathtrace_bpf* skeleton, const Choice& choice, std::v
   return true;
 }
 
-// All of `choices` in one object; false if it can't be loaded. Where a probe has two programs, the
+// All of `choices` in one object; a negative errno if it can't be loaded. Where a probe has two programs, the
 // exit one is attached first: an exit without its entry is ignored, the other way round isn't.
-bool Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
+int Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
   libbpf_log().clear();
   const AttachTargets targets(
       [this](const std::string& name, bool tracepoint) { return attach_target(name, tracepoint); });
   Skeleton skeleton(pathtrace_bpf__open());
   if (!skeleton || !configure(skeleton.get())) {
+    const int error = errno == 0 ? EINVAL : errno;
     if (first_error.empty())
-      first_error = fmt::format("the BPF object can't be opened: {}", std::strerror(errno));
-    return false;
+      first_error = fmt::format("the BPF object can't be opened: {}", std::strerror(error));
+    return -error;
   }
   std::set<std::string, std::less<>> wanted;
   for (const auto& choice : choices) wanted.insert(choice.programs.begin(), choice.programs.end());
@@ -380,7 +383,7 @@ bool Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
       first_error = std::strerror(-error);
       first_log = libbpf_log();
     }
-    return false;
+    return error;
   }
   const bool is_first = skeletons.empty();
   if (is_first) {
@@ -403,25 +406,36 @@ bool Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
     choice.progress->attached_ns = monotonic_ns();
     for (auto& link : made) links.push_back(std::move(link));
   }
-  return true;
+  return 0;
 }
 
-// One object for all is quickest. What it didn't attach is tried alone, so that one program that is
-// refused takes no other with it, and then by kprobe.
+// One object for all is quickest. Where one of its programs is refused, halves are tried, so that it takes no
+// other with it. Who may load none at all (lockdown) is told so for the first.
+void Tracer::State::attach_in_parts(const std::vector<Choice>& choices) {
+  if (choices.empty()) return;
+  const int error = load_and_attach(choices);
+  if (error == 0 || error == -EPERM || choices.size() == 1) return;
+  const auto middle = choices.begin() + static_cast<std::ptrdiff_t>(choices.size() / 2);
+  attach_in_parts({choices.begin(), middle});
+  attach_in_parts({middle, choices.end()});
+}
+
+// What can't be attached as it is preferred is tried by kprobe.
 void Tracer::State::attach_all(const std::vector<Choice>& choices) {
-  load_and_attach(choices);
+  attach_in_parts(choices);
+  std::vector<Choice> by_kprobe;
+  std::map<ProbeProgress*, std::string> refusals;
   for (const auto& choice : choices) {
-    if (choice.progress->attached) continue;
-    load_and_attach({choice});
-    if (choice.progress->attached) continue;
-    const std::string why = choice.progress->why;
-    if (options.fentry && choice.progress->probe->has_both()) load_and_attach({choice.by_kprobe()});
-    if (choice.progress->attached) {
-      choice.progress->refusal = why;
-      continue;
-    }
-    choice.progress->why = why;
-    choice.progress->failed = --choice.progress->tries <= 0;
+    if (choice.progress->attached || !options.fentry || !choice.progress->probe->has_both()) continue;
+    by_kprobe.push_back(choice.by_kprobe());
+    refusals[choice.progress] = choice.progress->why;
+  }
+  attach_in_parts(by_kprobe);
+  for (const auto& choice : choices) {
+    ProbeProgress& row = *choice.progress;
+    const auto refusal = refusals.find(&row);
+    if (refusal != refusals.end()) (row.attached ? row.refusal : row.why) = refusal->second;
+    if (!row.attached) row.failed = --row.tries <= 0;
   }
 }
 
