@@ -151,6 +151,22 @@ TEST_F(Reporting, DataDoesNotPutOffTheReportOfTheHandshake) {
   EXPECT_EQ(at(52).size(), 1U);
 }
 
+TEST_F(Reporting, APacketOnItsWayIsToldWhenItHasArrived) {
+  handshake();
+  const Skb data = tcp(client, server, tcp_ack, isn + 1, server_isn + 1).from("eth0");
+  feed({accepted(data, 49'000, Hook::prerouting), accepted(data, 52'000, Hook::input)});
+  auto traces = at(51);
+  ASSERT_EQ(traces.size(), 1U);
+  EXPECT_EQ(traces[0].packets.size(), 3U);
+  EXPECT_EQ(traces[0].connection.packets.size(), 3U);
+  timeline.finish();
+  traces = timeline.take();
+  ASSERT_EQ(traces.size(), 1U);
+  EXPECT_EQ(traces[0].new_packets_from, 3U);
+  ASSERT_EQ(traces[0].packets.size(), 4U);
+  EXPECT_EQ(traces[0].packets[3].steps.size(), 3U);
+}
+
 TEST_F(Reporting, AShortConnectionTwiceToo) {
   feed({accepted(syn(), 0, Hook::input), accepted(syn_ack().to("eth0"), 9, Hook::output),
         accepted(ack(), 400, Hook::input),

@@ -10,7 +10,8 @@ namespace pathtrace {
 
 namespace {
 
-Connection describe(const TrackedConnection& tracked, bool final) {
+// `told`: of its packets, the first ones
+Connection describe(const TrackedConnection& tracked, bool final, std::size_t told) {
   Connection connection;
   const Tuple& tuple = tracked.tuple;
   connection.id = tracked.id;
@@ -26,7 +27,7 @@ Connection describe(const TrackedConnection& tracked, bool final) {
     connection.netns = tracked.packets.back().record.netns;
   else if (!tracked.sockets.empty())
     connection.netns = tracked.sockets.back().netns;
-  for (const TrackedPacket& packet : tracked.packets) connection.packets.push_back(packet.record.id);
+  for (std::size_t i = 0; i < told; ++i) connection.packets.push_back(tracked.packets[i].record.id);
   return connection;
 }
 
@@ -78,11 +79,11 @@ ConnectionTrace as_decided(const ConnectionTrace& trace) {
   return before;
 }
 
-ConnectionTrace make_trace(const TrackedConnection& tracked, bool final) {
+ConnectionTrace make_trace(const TrackedConnection& tracked, bool final, std::size_t told) {
   ConnectionTrace trace;
-  trace.connection = describe(tracked, final);
-  trace.packets.reserve(tracked.packets.size());
-  for (const TrackedPacket& packet : tracked.packets) trace.packets.push_back(describe(tracked, packet));
+  trace.connection = describe(tracked, final, told);
+  trace.packets.reserve(told);
+  for (std::size_t i = 0; i < told; ++i) trace.packets.push_back(describe(tracked, tracked.packets[i]));
   trace.new_packets_from = std::min(tracked.reported_packets, trace.packets.size());
   trace.sockets = tracked.sockets;
   for (SocketFact& fact : trace.sockets) fact.at_client = fact.source == trace.connection.client;

@@ -41,6 +41,20 @@ bool lacks_nothing(const TrackedConnection& connection) {
   });
 }
 
+// How many of its packets a report at `now_ns` can tell while more will be reported: those after that are on
+// their way, or may be. What opened the connection is told with it.
+std::size_t arrived_packets(const TrackedConnection& connection, std::int64_t now_ns,
+                            std::int64_t underway_ns) {
+  const std::int64_t opened_ns = std::max(connection.established_ns, connection.phase_ns);
+  const auto& packets = connection.packets;
+  const auto first =
+      packets.begin() + static_cast<std::ptrdiff_t>(std::min(connection.reported_packets, packets.size()));
+  const auto underway = std::find_if(first, packets.end(), [&](const TrackedPacket& packet) {
+    return packet.record.ts_ns > opened_ns && packet.last_ns > now_ns - underway_ns;
+  });
+  return static_cast<std::size_t>(underway - packets.begin());
+}
+
 }  // namespace
 
 // Everything happens in the order of the observations' own times: a deadline that falls before the
@@ -58,7 +72,7 @@ struct Timeline::State {
   void run_deadlines(std::int64_t now_ns);
   void look_at(TrackedConnection& connection, std::int64_t now_ns);
   void report_established(TrackedConnection& connection, std::int64_t now_ns);
-  void report(TrackedConnection& connection, bool final, Occasion occasion, std::int64_t now_ns);
+  void report(TrackedConnection& connection, bool final, Occasion occasion, std::int64_t now_ns, bool kept);
   void retire(TrackedConnection& connection, bool late);
   void make_room(std::int64_t now_ns);
   void report_early(TrackedConnection& connection, std::int64_t now_ns);
@@ -94,7 +108,7 @@ void Timeline::finish(std::int64_t now_ns) {
   for (const std::uint64_t id : state_->table.ids()) {
     TrackedConnection& connection = *state_->table.find(id);
     if (!connection.reported || is_news(connection) || connection.has_unreported())
-      state_->report(connection, true, Occasion::trace_ended, end_ns);
+      state_->report(connection, true, Occasion::trace_ended, end_ns, false);
     state_->table.forget(id);
   }
   state_->deadlines = {};
@@ -211,7 +225,7 @@ void Timeline::State::look_at(TrackedConnection& connection, std::int64_t now_ns
     const bool told = !is_news(connection) && !is_late(connection);
     // silent for long: what came after its last report, and took it no further
     if (!told || connection.has_unreported())
-      report(connection, told || is_late(connection) || is_over(connection), Occasion::due, now_ns);
+      report(connection, told || is_late(connection) || is_over(connection), Occasion::due, now_ns, true);
     if (told) {
       table.forget(connection.id);
       return;
@@ -223,13 +237,16 @@ void Timeline::State::look_at(TrackedConnection& connection, std::int64_t now_ns
 // However short it was: a connection that came about is reported when it did and again when it ended.
 void Timeline::State::report_established(TrackedConnection& connection, std::int64_t now_ns) {
   if (connection.phase == Phase::established && !connection.reported)
-    report(connection, false, Occasion::due, now_ns);
+    report(connection, false, Occasion::due, now_ns, true);
 }
 
+// `kept`: what is not told of it now can be told later.
 void Timeline::State::report(TrackedConnection& connection, bool final, Occasion occasion,
-                             std::int64_t now_ns) {
+                             std::int64_t now_ns, bool kept) {
   const bool late = is_late(connection);
-  ConnectionTrace& trace = due.emplace_back(make_trace(connection, final));
+  const std::size_t told = kept && !final ? arrived_packets(connection, now_ns, settings.settle_ns / 2)
+                                          : connection.packets.size();
+  ConnectionTrace& trace = due.emplace_back(make_trace(connection, final, told));
   trace.as_of_ns = now_ns;
   trace.occasion = occasion;
   trace.waited = connection.progress.client_closed || now_ns - connection.opened_ns >= settings.unanswered_ns;
@@ -238,10 +255,12 @@ void Timeline::State::report(TrackedConnection& connection, bool final, Occasion
   connection.reported_ns = now_ns;
   connection.reported_omitted = connection.packets_omitted;
   connection.late_ns = 0;
-  if (final)
-    retire(connection, late);
-  else
+  connection.reported_packets = told;
+  if (!final) {
     connection.decided.reset();
+    return;
+  }
+  retire(connection, late);
   connection.reported_packets = connection.packets.size();
 }
 
@@ -282,7 +301,7 @@ void Timeline::State::report_early(TrackedConnection& connection, std::int64_t n
   const bool is_early = !connection.reported || is_news(connection);
   if (!is_early && !connection.has_unreported()) return;
   if (is_early) ++evicted;
-  report(connection, is_late(connection), is_early ? Occasion::no_room : Occasion::due, now_ns);
+  report(connection, is_late(connection), is_early ? Occasion::no_room : Occasion::due, now_ns, false);
 }
 
 }  // namespace pathtrace
