@@ -169,7 +169,10 @@ def wrong_connections(variant: scenario.Variant, folder: Path, lines: list[dict]
             continue
         wrong = []
         ends = re.findall(r"(\S+)@(\S+),(\d+)", said.get(str(number), ""))
-        for (word, address, port), what in zip(ends, one_each(step, "is")):
+        wanted_ends = one_each(step, "is")
+        if len(ends) != len(wanted_ends):
+            problems.append(f"step {number}: {len(wanted_ends)} connections are judged by their own end, {len(ends)} were said: {said.get(str(number))}")
+        for (word, address, port), what in zip(ends, wanted_ends):
             protocol = "udp" if step.get("udp") else "tcp"
             server = {"address": step["connect"], "port": step["port"]}
             line = reported.get(key_of(protocol, {"address": address, "port": int(port)}, server))
@@ -250,7 +253,8 @@ def lasting(name: str, text: str) -> list[str]:
         case "netns-in-use":
             lines = re.findall(r"net:\[\d+\]", text)  # a process that is just ending has none
         case "links":
-            lines = [re.sub(r" state [A-Z]+", "", line) for line in lines]
+            # the carrier comes a moment after the other end is up
+            lines = [re.sub(r" state [A-Z]+|\b(NO-CARRIER|LOWER_UP),|,(NO-CARRIER|LOWER_UP)\b", "", line) for line in lines]
         case "sysctl":
             lines = [line for line in lines if not READINGS.search(line)]
     return sorted(set(lines))

@@ -197,7 +197,9 @@ def script(variant: Variant) -> str:
             lines[-1] += '\n[ $? = 0 ] || die "the rules"'
     for number, step in enumerate(variant.setup):
         lines += compiled(number, step)
-    lines.append("state before")
+    # Sysctls only of variants that run everywhere and of those that end otherwise than others.
+    state = " sysctls" if variant.get("thorough") or variant.ending else ""
+    lines.append(f"state before{state}")
     if variant.starts_pathtrace:
         arguments = variant.get("pathtrace", ["--dport", "80"])
         lines.append(shlex.join(["start_pathtrace", variant.get("netns", "-"), *arguments]))
@@ -209,7 +211,7 @@ def script(variant: Variant) -> str:
     if variant.starts_pathtrace:
         asked = variant.ending or variant.get("ends")
         lines.append("stop_pathtrace" if asked else "stop_pathtrace INT")
-    lines.append("state after")
+    lines.append(f"state after{state}")
     return "\n".join(lines) + "\n"
 
 

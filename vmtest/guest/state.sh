@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 # What pathtrace must leave as it was. check.py knows which of it changes by itself.
 
-# state NAME: into the folder NAME of this variant's artifacts
+# state NAME [sysctls]: into the folder NAME of this variant's artifacts. Reading all sysctls takes longer than all else.
 state() {
     to=$dir/$1
     mkdir -p "$to"
     rulesets "$to"
     # Namespaces somebody is in, named or not; the named ones are among the files.
     ls -l /proc/[0-9]*/ns/net >"$to/netns-in-use" 2>/dev/null
-    grep -rs '' /proc/sys/net >"$to/sysctl.-"
+    for ns in - $namespaces; do
+        [ "$2" != sysctls ] || in_namespace "$ns" grep -rs '' /proc/sys/net >"$to/sysctl.$ns"
+        # of ip_tables, ip6_tables, arp_tables: to ask for a table with a tool would make it
+        in_namespace "$ns" grep -s '' /proc/self/net/ip_tables_names /proc/self/net/ip6_tables_names /proc/self/net/arp_tables_names >"$to/tables.$ns"
+    done
     for ns in $namespaces; do
-        nsenter --net="/run/netns/$ns" grep -rs '' /proc/sys/net >"$to/sysctl.$ns"
         ip -n "$ns" -o link >"$to/links.$ns"
     done
     ip -o link >"$to/links.-"
@@ -25,6 +28,18 @@ state() {
             sleep 0.2
             bpf_state "$1"
         done
+    fi
+}
+
+# in_namespace NS COMMAND…: - is the root's
+in_namespace() {
+    if [ "$1" = - ]; then
+        shift
+        "$@"
+    else
+        where=$1
+        shift
+        nsenter --net="/run/netns/$where" "$@"
     fi
 }
 
