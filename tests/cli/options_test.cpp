@@ -184,6 +184,8 @@ TEST(Options, RefusedWithTheReason) {
       {"--dport 80 --dport 81", "--dport was given 2 times; once is enough"},
       {"--dport", "--dport needs a value; see pathtrace --help"},
       {"-s", "--src needs a value; see pathtrace --help"},
+      {"--json=false", "--json takes no value; see pathtrace --help"},
+      {"--quiet=0", "--quiet takes no value; see pathtrace --help"},
       {"--dprot 80", "unknown option --dprot; did you mean --dport?"},
       {"--dprot=80", "unknown option --dprot; did you mean --dport?"},
       {"--protocol tcp", "unknown option --protocol; did you mean --proto?"},

@@ -39,6 +39,25 @@ TEST(StopSignals, TwoInOneMomentAreOne) {
   EXPECT_TRUE(asked(*signals));
 }
 
+TEST(StopSignals, ATerminalThatGoesAwayAsksToo) {
+  signal(SIGHUP, SIG_DFL);
+  auto signals = StopSignals::take();
+  ASSERT_TRUE(signals);
+  raise(SIGHUP);
+  EXPECT_TRUE(asked(*signals));
+}
+
+TEST(StopSignals, UnlessThatWasIgnored) {
+  signal(SIGHUP, SIG_IGN);
+  {
+    auto signals = StopSignals::take();
+    ASSERT_TRUE(signals);
+    raise(SIGHUP);
+    EXPECT_FALSE(asked(*signals));
+  }
+  signal(SIGHUP, SIG_DFL);
+}
+
 TEST(StopSignals, AreAsBeforeAfterwards) {
   (void)StopSignals::take();
   struct sigaction now {};

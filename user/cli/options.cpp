@@ -63,12 +63,16 @@ Result<Given> split(std::vector<std::string> words) {
     registered[last_name(option)] =
         option.value != nullptr
             ? app.add_option(option.names)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-            : app.add_flag(option.names)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+            : app.add_flag(option.names)
+                  ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+                  ->disable_flag_override();
   std::reverse(words.begin(), words.end());
   try {
     app.parse(words);
   } catch (const CLI::ArgumentMismatch& mismatch) {
     const std::string what = mismatch.what();
+    if (what.find("flag override") != std::string::npos)
+      return usage("--" + what.substr(0, what.find(' ')) + " takes no value; see pathtrace --help");
     return usage(what.substr(0, what.find(':')) + " needs a value; see pathtrace --help");
   } catch (const CLI::ParseError& error) {
     return usage(std::string(error.what()) + "; see pathtrace --help");

@@ -16,7 +16,7 @@ namespace pathtrace {
 
 namespace {
 
-constexpr std::array<int, 2> signals{SIGINT, SIGTERM};
+constexpr std::array<int, 3> signals{SIGINT, SIGTERM, SIGHUP};
 // timeout(1) signals its child and then its group: what comes this soon is the same wish again.
 constexpr std::int64_t same_wish_ns = 100'000'000;
 
@@ -59,7 +59,12 @@ Result<StopSignals> StopSignals::take() {
   // A write that a signal interrupts goes on: what stdio was writing would be lost in mid-line.
   action.sa_flags = SA_RESTART;
   sigfillset(&action.sa_mask);
-  for (std::size_t i = 0; i < signals.size(); ++i) sigaction(signals.at(i), &action, &taken.before_.at(i));
+  for (std::size_t i = 0; i < signals.size(); ++i) {
+    sigaction(signals.at(i), &action, &taken.before_.at(i));
+    // nohup: the terminal's end is not ours
+    if (signals.at(i) == SIGHUP && taken.before_.at(i).sa_handler == SIG_IGN)
+      sigaction(SIGHUP, &taken.before_.at(i), nullptr);
+  }
   return taken;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-// SIGINT and SIGTERM: the first asks for a clean end, a second one ends the process at once, wherever it is
-// (in a write to a pipe that nobody reads, while programs are attached).
+// SIGINT, SIGTERM and, unless it was ignored, SIGHUP: the first asks for a clean end, a second one ends the
+// process at once, wherever it is (in a write to a pipe that nobody reads, while programs are attached).
 #pragma once
 
 #include <array>
@@ -27,7 +27,7 @@ class StopSignals {
  private:
   explicit StopSignals(Fd asked) : asked_(std::move(asked)) {}
   Fd asked_;
-  std::array<struct sigaction, 2> before_{};
+  std::array<struct sigaction, 3> before_{};
 };
 
 }  // namespace pathtrace
