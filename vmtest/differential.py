@@ -69,14 +69,19 @@ class Configuration:
         return ""
 
 
-# What is run together: those that prove most for their time. The shares of a backend make 100. Two CPUs and one keep their counters
-# in different places, and load makes walks fall into each other.
+# What is run together: those that prove most for their time. Each backend's shares make 100, those of nftables with iptables-nft's. Two
+# CPUs and one keep the counters of iptables-legacy in different places, and load makes walks fall into each other.
 SETS = {
     "ci": (
         Configuration("legacy", "6.1-smp2", load=True, share=40),
         Configuration("legacy", "6.12", share=45, first=100_000),
         Configuration("legacy", "6.12-smp2", load=True, churn=True, share=5, first=200_000),
         Configuration("legacy", "6.1", load=True, share=10, first=300_000),
+        Configuration("nftables", "latest", share=40),
+        Configuration("nftables", "6.1", load=True, share=20, first=100_000),
+        Configuration("nftables", "6.12-smp2", load=True, churn=True, share=5, first=200_000),
+        Configuration("nftables", "6.12", no_trace_key=True, share=10, first=300_000),
+        Configuration("iptables-nft", "6.12", share=25),
     ),
 }
 
@@ -84,6 +89,9 @@ SETS = {
 def run(options, conf: Configuration, rulesets: int) -> str:
     """One configuration: passed, failed or skipped."""
     if why := conf.why_not():
+        if options.set:
+            say(f"FAIL {conf.title}: not run, and a set needs all of its configurations: {why}")
+            return "failed"
         return skipped(conf.title, why)
     first = options.first + conf.first
     numbers = [options.case] if options.case is not None else range(first, first + rulesets)
