@@ -23,6 +23,7 @@
 
 struct open_walk {
 	__u64 skb;
+	__u64 base; /* chain; a goto takes its place in chains[] */
 	__u32 n_records;
 	__u32 depth; /* of chains[], where the packet is or was */
 	__u64 chains[JUMP_STACK + 1];
@@ -205,6 +206,7 @@ int BPF_PROG(nft_do_chain_enter, struct nft_pktinfo *pkt, struct nft_chain *chai
 	walk->skb = (__u64)skb;
 	walk->n_records = 0;
 	walk->depth = 0;
+	walk->base = (__u64)chain;
 	walk->chains[0] = (__u64)chain;
 	/* left there by a walk whose end was missed: its place is taken, its event is lost */
 	if (!bpf_map_delete_elem(&nft_open_walks, &key)) {
@@ -232,7 +234,7 @@ int BPF_PROG(nft_do_chain_exit, struct nft_pktinfo *pkt, struct nft_chain *chain
 	if (!walk)
 		return 0;
 	/* another packet's: its end was missed */
-	if (walk->skb == (__u64)pkt->skb && walk->chains[0] == (__u64)chain) {
+	if (walk->skb == (__u64)pkt->skb && walk->base == (__u64)chain) {
 		basechain = (void *)chain - bpf_core_field_offset(struct nft_base_chain, chain);
 		walk->s.walk.verdict = verdict;
 		walk->s.walk.policy = BPF_CORE_READ(basechain, policy);
