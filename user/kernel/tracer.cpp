@@ -506,7 +506,7 @@ bool Tracer::State::attach_new() {
 // Where the trace records can't be had, the key is of no use.
 bool Tracer::State::give_up_trace_key() {
   const auto row = std::find_if(progress.begin(), progress.end(), [](const ProbeProgress& p) {
-    return p.probe->key == TraceKeyNeed::held && p.failed;
+    return p.probe->name == "nftables" && p.failed;
   });
   if (!trace_key || row == progress.end()) return false;
   trace_key.reset();
