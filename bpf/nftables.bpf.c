@@ -364,7 +364,8 @@ static __always_inline int commit_enter(__u32 netns)
 
 	if (g)
 		next.number = g->number + 1;
-	bpf_map_update_elem(&nft_generations, &netns, &next, BPF_ANY);
+	if (bpf_map_update_elem(&nft_generations, &netns, &next, BPF_ANY))
+		nft_generations_full = 1;
 	return 0;
 }
 

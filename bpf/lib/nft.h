@@ -88,6 +88,8 @@ static __always_inline bool begin_nft_walk(struct cpu_context *cpu, struct pt_nf
 	g = bpf_map_lookup_elem(&nft_generations, &netns);
 	if (g)
 		walk->generation = *g;
+	else if (nft_generations_full)
+		walk->generation.changed_ns = ~0ull;
 	return true;
 }
 

@@ -26,6 +26,7 @@ __u64 xt_recseq_cookie __weak = 0; /* per-CPU address of xt_recseq, 0 = unknown 
 /* Was a legacy table replaced since the start? Else all have generation 0. */
 __u32 tables_replaced __weak = 0;
 __u32 generations_full __weak = 0; /* a change could not be counted: a table without count may have changed */
+__u32 nft_generations_full __weak = 0; /* likewise a namespace's nftables ruleset */
 
 /* Legacy walks that are watched now, on all CPUs: what every other exit pays is a look at this. */
 __u32 open_walks __weak = 0;

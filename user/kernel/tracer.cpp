@@ -137,8 +137,12 @@ struct Choice {
 
 class MapGenerations : public Generations {
  public:
+  struct Map {
+    int fd = -1;
+    const std::uint32_t* full = nullptr;  // the programs' own: not 0 once a change found no room
+  };
   // `tables_replaced` is the programs' own: 0 until the first legacy table is.
-  void set_maps(const std::uint32_t* tables_replaced, int legacy, int nftables) {
+  void set_maps(const std::uint32_t* tables_replaced, const Map& legacy, const Map& nftables) {
     tables_replaced_ = tables_replaced;
     legacy_ = legacy;
     nftables_ = nftables;
@@ -157,18 +161,17 @@ class MapGenerations : public Generations {
   }
 
  private:
-  static pt_generation read(int map, const void* key, bool attached) {
+  static pt_generation read(const Map& map, const void* key, bool attached) {
     pt_generation generation{};
-    if (!attached) {
-      generation.changed_ns = ~0ULL;  // nobody counts: nothing can be tied to a ruleset
-      return generation;
-    }
-    if (bpf_map_lookup_elem(map, key, &generation) != 0) generation = {};
+    if (attached && bpf_map_lookup_elem(map.fd, key, &generation) == 0) return generation;
+    generation = {};
+    // nobody counts, or not all: nothing can be tied to a ruleset
+    if (!attached || __atomic_load_n(map.full, __ATOMIC_ACQUIRE) != 0) generation.changed_ns = never;
     return generation;
   }
   const std::uint32_t* tables_replaced_ = nullptr;
-  int legacy_ = -1;
-  int nftables_ = -1;
+  Map legacy_;
+  Map nftables_;
   bool legacy_attached_ = false;
   bool nftables_attached_ = false;
 };
@@ -389,8 +392,10 @@ int Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
   if (is_first) {
     table_indexes.set_maps(bpf_map__fd(skeleton->maps.table_indexes),
                            bpf_map__fd(skeleton->maps.index_prefixes));
-    generations.set_maps(&skeleton->bss->tables_replaced, bpf_map__fd(skeleton->maps.legacy_generations),
-                         bpf_map__fd(skeleton->maps.nft_generations));
+    const auto* shared = skeleton->bss;
+    generations.set_maps(&shared->tables_replaced,
+                         {bpf_map__fd(skeleton->maps.legacy_generations), &shared->generations_full},
+                         {bpf_map__fd(skeleton->maps.nft_generations), &shared->nft_generations_full});
   }
   skeletons.push_back(std::move(skeleton));
   for (const auto& choice : choices) {
