@@ -165,8 +165,7 @@ static __always_inline int stack_reset_enter(const struct sock *sk, struct sk_bu
 
 	if (!cpu || !wanted)
 		return 0;
-	cpu->answering.skb = (__u64)skb;
-	cpu->answering.origin = PT_ORIGIN_STACK;
+	begin_answer(cpu, skb, PT_ORIGIN_STACK);
 	event = begin_event(PT_EVENT_STACK_RESET, sizeof(*event));
 	if (!event)
 		return 0;
@@ -187,7 +186,7 @@ static __always_inline int stack_reset_exit(void)
 	struct cpu_context *cpu = this_context();
 
 	if (cpu)
-		cpu->answering.skb = 0;
+		end_answer(cpu);
 	return 0;
 }
 

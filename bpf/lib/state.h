@@ -67,9 +67,11 @@ struct nft_frame {
 	__u32 matched;
 };
 
-/* The packet that is being answered with a RST or ICMP error on this CPU. */
+/* The packet that is being answered with a RST or ICMP error on this CPU. See is_under_way(). */
 struct answering {
 	__u64 skb;
+	__u64 task;
+	__u64 since_ns;
 	__u32 origin;
 	__u32 pad;
 };
@@ -84,6 +86,7 @@ struct answered {
 /* An ICMP error that the stack is about to send. */
 struct icmp_answer {
 	__u64 skb; /* the packet it is about; 0: none */
+	__u64 task;
 	__u64 since_ns;
 	__u8 type, code;
 	__u8 sent;
