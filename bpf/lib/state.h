@@ -116,7 +116,8 @@ struct cpu_context {
 	__u64 ack_skb; /* tcp_v4_syn_recv_sock or tcp_v6_syn_recv_sock under way */
 	__u64 ack_sock;
 	__u32 syn_queue;
-	__u32 syn_no_route;
+	__u16 syn_no_route;
+	__u16 syn_answered;
 	struct legacy_frame legacy[PT_FRAMES];
 	struct nft_frame nft[PT_FRAMES];
 };

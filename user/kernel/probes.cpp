@@ -237,7 +237,7 @@ std::vector<Probe> make_table() {
        .function = "tcp_conn_request",
        .module = "",
        .protocol = IPPROTO_TCP,
-       .variants = {{4, {"conn_request_enter", "conn_request_exit"}}},
+       .variants = {{4, {"conn_request_enter", "make_synack", "conn_request_exit"}}},
        .lost = "SYNs that reached a listener or overflowed its queue"},
       {.name = "tcp accept",
        .function = "tcp_v4_syn_recv_sock",
