@@ -191,6 +191,7 @@ struct Tracer::State {
   TableIndexes table_indexes;
   std::uint64_t per_cpu_offset_table = 0;
   std::uint64_t xt_recseq = 0;
+  bool addresses_hidden = false;
   std::string first_error;
   bool no_memory = false;  // for the maps
   std::string first_log;
@@ -482,10 +483,11 @@ Result<Tracer> Tracer::start(const TracerOptions& options) {
   auto btf = KernelBtf::load();
   if (!btf) return btf.error();
   state->btf = std::move(*btf);
-  // one pass over kallsyms for both; xt_recseq is there once x_tables is loaded
-  const auto symbols = symbol_addresses({"__per_cpu_offset", "xt_recseq"});
+  // one pass over kallsyms for all; xt_recseq is there once x_tables is loaded
+  const auto symbols = symbol_addresses({"__per_cpu_offset", "xt_recseq", "_stext"});
   state->per_cpu_offset_table = symbols[0];
   state->xt_recseq = symbols[1];
+  state->addresses_hidden = symbols[2] == 0;
   for (const auto& probe : probe_table())
     if (is_needed(probe, options.filter)) state->progress.push_back({.probe = &probe});
 
@@ -546,6 +548,11 @@ std::vector<std::string> Tracer::shortcomings() const {
   for (const auto& p : state_->progress)
     if (!p.attached && state_->in_use(p) && (p.failed || p.probe->module.empty()))
       lines.push_back(fmt::format("{}: {}", p.probe->lost, p.why));
+  if (state_->addresses_hidden)
+    lines.emplace_back(
+        "iptables-legacy rule numbers and text, and which functions drop packets or reset connections: "
+        "/proc/kallsyms shows no addresses, not even to root (kernel.kptr_restrict is 2); `sysctl "
+        "kernel.kptr_restrict=1` before the trace lets root see them");
   return lines;
 }
 
