@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "kernel/attach_targets.h"
+#include "kernel/modules.h"
 #include "kernel/probes.h"
 #include "kernel/symbols.h"
 #include "pathtrace.skel.h"
@@ -116,7 +117,8 @@ bool is_needed(const Probe& probe, const pt_filter& filter) {
 struct ProbeProgress {
   const Probe* probe = nullptr;
   bool attached = false;
-  bool failed = false;  // not tried again
+  bool failed = false;   // not tried again
+  bool untyped = false;  // its module is loaded, and the kernel has no type information of it
   int tries = 1;  // more for a module that comes later: it announces itself before it can be attached to
   std::string why;
   std::uint64_t attached_ns = 0;  // CLOCK_MONOTONIC
@@ -201,6 +203,7 @@ struct Tracer::State {
   std::optional<std::string> reason_against_trace_key();
   bool in_use(const ProbeProgress& row) const;
   std::optional<KernelFunction> function_of(const Probe& probe);
+  void explain_absence(ProbeProgress& row);
   std::vector<Choice> choose();
   std::optional<AttachTarget> attach_target(const std::string& name, bool tracepoint);
   bool configure(pathtrace_bpf* skeleton);
@@ -264,6 +267,25 @@ std::optional<KernelFunction> Tracer::State::function_of(const Probe& probe) {
   return function;
 }
 
+// Its function is not in any type information.
+void Tracer::State::explain_absence(ProbeProgress& row) {
+  const Probe& probe = *row.probe;
+  row.tries = tries_of_new_module;
+  row.untyped = false;
+  for (const std::string_view name : {probe.older_module, probe.module}) {
+    const std::string module(name);
+    if (!loaded_module(module) || btf->has_types(module)) continue;
+    row.untyped = true;
+    row.why = fmt::format(
+        "module {} is loaded, and this kernel has no type information of its modules "
+        "(CONFIG_DEBUG_INFO_BTF_MODULES, since 5.11; /sys/kernel/btf/{})",
+        module, module);
+    return;
+  }
+  row.why = probe.module.empty() ? fmt::format("this kernel has no {}", probe.function)
+                                 : fmt::format("module {} is not loaded", probe.module);
+}
+
 // The programs for every probe that is not attached yet and could be.
 std::vector<Choice> Tracer::State::choose() {
   std::vector<Choice> choices;
@@ -279,11 +301,10 @@ std::vector<Choice> Tracer::State::choose() {
       last_parameter = function->last_parameter;
     }
     if (!parameters) {
-      row.why = probe.module.empty() ? fmt::format("this kernel has no {}", probe.function)
-                                     : fmt::format("module {} is not loaded", probe.module);
-      row.tries = tries_of_new_module;
+      explain_absence(row);
       continue;
     }
+    row.untyped = false;
     if (!in_use(row)) continue;
     const auto variant =
         std::find_if(probe.variants.begin(), probe.variants.end(), [&](const ProbeVariant& v) {
@@ -546,7 +567,7 @@ std::vector<ProbeStatus> Tracer::probes() const {
 std::vector<std::string> Tracer::shortcomings() const {
   std::vector<std::string> lines;
   for (const auto& p : state_->progress)
-    if (!p.attached && state_->in_use(p) && (p.failed || p.probe->module.empty()))
+    if (!p.attached && state_->in_use(p) && (p.failed || p.untyped || p.probe->module.empty()))
       lines.push_back(fmt::format("{}: {}", p.probe->lost, p.why));
   if (state_->addresses_hidden)
     lines.emplace_back(
