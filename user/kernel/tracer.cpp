@@ -122,7 +122,9 @@ struct ProbeProgress {
   int tries = 1;  // more for a module that comes later: it announces itself before it can be attached to
   std::string why;
   std::uint64_t attached_ns = 0;  // CLOCK_MONOTONIC
-  std::string refusal;            // of the programs of first choice, where others are in use
+  std::string module;             // that it is attached to, and which load of it
+  std::optional<std::uint64_t> load;
+  std::string refusal;  // of the programs of first choice, where others are in use
 };
 
 struct Choice {
@@ -212,6 +214,7 @@ struct Tracer::State {
   void attach_all(const std::vector<Choice>& choices);
   bool attach(pathtrace_bpf* skeleton, const Choice& choice, std::vector<Link>& made);
   bool attach_new();
+  bool note_reloads();
   bool give_up_trace_key();
   void after_attach();
   bool is_attached(std::string_view name) const;
@@ -431,6 +434,9 @@ int Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
     }
     choice.progress->why.clear();
     choice.progress->attached_ns = monotonic_ns();
+    const auto function = function_of(*choice.progress->probe);
+    choice.progress->module = function ? function->module : "";
+    choice.progress->load = loaded_module(choice.progress->module);
     for (auto& link : made) links.push_back(std::move(link));
   }
   return 0;
@@ -522,7 +528,25 @@ Result<Tracer> Tracer::start(const TracerOptions& options) {
   return tracer;
 }
 
+// A module stays as long as a program is attached to it by fentry (bpf_tracing_prog_attach() holds its BTF's
+// module). By kprobe, the module goes and its probes with it (kprobes_module_callback()), which nobody is
+// told. What was read of its tables, and where they are, holds no longer: it isn't attached to again.
+bool Tracer::State::note_reloads() {
+  bool any = false;
+  for (auto& row : progress) {
+    const auto load = row.attached ? loaded_module(row.module) : std::nullopt;
+    if (!load || load == row.load) continue;
+    row.attached = false;
+    row.failed = true;
+    row.why = fmt::format("module {} was unloaded and loaded again; start pathtrace anew to have it traced",
+                          row.module);
+    any = true;
+  }
+  return any;
+}
+
 bool Tracer::State::attach_new() {
+  if (note_reloads()) after_attach();
   settle_trace_key();
   auto choices = choose();
   if (choices.empty()) return false;

@@ -37,7 +37,8 @@ class Tracer {
   Tracer& operator=(Tracer&&) noexcept;
   ~Tracer();  // detaches everything
 
-  // Attaches to what was loaded since (PT_EVENT_MODULE_LOADED). True if something was.
+  // Attaches to what was loaded since (PT_EVENT_MODULE_LOADED). True if something was. What was attached to a
+  // module that was unloaded and loaded again becomes a shortcoming.
   bool attach_new();
   // No new events; what is in the ring buffer can still be read.
   void detach();
