@@ -9,6 +9,16 @@
  */
 #include "lib/emit.h"
 
+static __always_inline bool is_rejecting(const struct cpu_context *cpu, const struct sk_buff *skb)
+{
+	return cpu->answering.skb == (__u64)skb && is_under_way(cpu->answering.task, cpu->answering.since_ns);
+}
+
+static __always_inline bool is_sending(const struct cpu_context *cpu)
+{
+	return cpu->icmp.skb && is_under_way(cpu->icmp.task, cpu->icmp.since_ns);
+}
+
 static __always_inline int icmp_enter(struct sk_buff *skb, __u8 type, __u8 code)
 {
 	struct cpu_context *cpu = this_context();
@@ -16,11 +26,13 @@ static __always_inline int icmp_enter(struct sk_buff *skb, __u8 type, __u8 code)
 	__u32 netns = 0;
 
 	/* a REJECT's: reject.bpf.c tells of it */
-	if (!cpu || cpu->answering.skb == (__u64)skb || !packet_wanted(skb, NULL, &t, &netns))
+	if (!cpu || is_rejecting(cpu, skb) || !packet_wanted(skb, NULL, &t, &netns))
 		return 0;
-	cpu->answering.skb = (__u64)skb;
-	cpu->answering.origin = PT_ORIGIN_STACK;
+	if (cpu->icmp.skb) /* its end was missed, or is still to come and not told from this one's */
+		count_lost(PT_EVENT_ICMP_ERROR);
+	begin_answer(cpu, skb, PT_ORIGIN_STACK);
 	cpu->icmp.skb = (__u64)skb;
+	cpu->icmp.task = bpf_get_current_task();
 	cpu->icmp.since_ns = bpf_ktime_get_ns();
 	cpu->icmp.type = type;
 	cpu->icmp.code = code;
@@ -32,7 +44,7 @@ static __always_inline int icmp_push(void)
 {
 	struct cpu_context *cpu = this_context();
 
-	if (cpu && cpu->icmp.skb)
+	if (cpu && is_sending(cpu))
 		cpu->icmp.sent = 1;
 	return 0;
 }
@@ -45,7 +57,7 @@ static __always_inline int icmp_leave(struct cpu_context *cpu, struct sk_buff *s
 	int wanted;
 
 	cpu->icmp.skb = 0;
-	cpu->answering.skb = 0;
+	end_answer(cpu);
 	wanted = packet_wanted(skb, NULL, &t, &netns);
 	if (!wanted)
 		return 0;
@@ -89,7 +101,7 @@ int BPF_PROG(icmp_send_exit, struct sk_buff *skb)
 {
 	struct cpu_context *cpu = this_context();
 
-	return cpu && cpu->icmp.skb == (__u64)skb ? icmp_leave(cpu, skb) : 0;
+	return cpu && cpu->icmp.skb == (__u64)skb && is_sending(cpu) ? icmp_leave(cpu, skb) : 0;
 }
 
 SEC("fexit/icmp6_send")
@@ -97,14 +109,14 @@ int BPF_PROG(icmp6_send_exit, struct sk_buff *skb)
 {
 	struct cpu_context *cpu = this_context();
 
-	return cpu && cpu->icmp.skb == (__u64)skb ? icmp_leave(cpu, skb) : 0;
+	return cpu && cpu->icmp.skb == (__u64)skb && is_sending(cpu) ? icmp_leave(cpu, skb) : 0;
 }
 #else
 static __always_inline int icmp_leave_last(void)
 {
 	struct cpu_context *cpu = this_context();
 
-	return cpu && cpu->icmp.skb ? icmp_leave(cpu, (void *)cpu->icmp.skb) : 0;
+	return cpu && is_sending(cpu) ? icmp_leave(cpu, (void *)cpu->icmp.skb) : 0;
 }
 
 SEC("kretprobe/__icmp_send")

@@ -44,9 +44,13 @@ static __always_inline bool ends_walk(const struct record *r, __s32 code)
 	return r->type == PT_NFT_POLICY || (r->type == PT_NFT_RULE && code >= 0);
 }
 
-static __always_inline int find_nft_frame(struct cpu_context *cpu, const struct record *r)
+static __always_inline bool steals(const struct record *r, __s32 code)
 {
-	const struct nft_pktinfo *pkt = r->pkt;
+	return r->type == PT_NFT_RULE && code >= 0 && (code & 0xff) == NF_STOLEN;
+}
+
+static __always_inline int find_nft_frame(struct cpu_context *cpu, const struct nft_pktinfo *pkt)
+{
 	__u64 skb = (__u64)FIELD(pkt, skb);
 
 	for (int i = 0; i < PT_FRAMES; i++)
@@ -113,11 +117,17 @@ struct moved {
 	__u64 found; /* records that came along, + 1; 0 = it did not move */
 };
 
+/* Chain 0: not known yet, see steal_enter(). */
+static __always_inline bool is_same_chain(const struct pt_nft_walk *a, const struct pt_nft_walk *b)
+{
+	return !a->chain || !b->chain || (a->table == b->table && a->chain == b->chain);
+}
+
 /* One packet, at one base chain; not a later one that lives at the same addresses. */
 static __always_inline bool is_same_walk(const struct pt_nft_walk *a, const struct pt_nft_walk *b)
 {
-	return a->table == b->table && a->chain == b->chain && a->e.hook == b->e.hook &&
-	       a->e.head == b->e.head && a->e.netns == b->e.netns && a->e.flow.seq == b->e.flow.seq &&
+	return is_same_chain(a, b) && a->e.hook == b->e.hook && a->e.head == b->e.head &&
+	       a->e.netns == b->e.netns && a->e.flow.seq == b->e.flow.seq &&
 	       a->e.flow.ack_seq == b->e.flow.ack_seq && a->e.flow.ip_id == b->e.flow.ip_id &&
 	       a->e.flow.length == b->e.flow.length;
 }
@@ -164,38 +174,27 @@ static __always_inline void take_along(struct nft_frame *frame, struct nft_scrat
 	__sync_fetch_and_add(&nft_wanted_open, -1); /* one walk had two frames */
 }
 
-static __always_inline int first_record(struct cpu_context *cpu, const struct record *r, __s32 code)
+/* Claims a frame for a traversal that has none; -1 if there is none left. `possible`: it has to be looked
+ * whether the packet is wanted. `basechain` may be NULL. */
+static __always_inline int open_nft_frame(struct cpu_context *cpu, const struct nft_pktinfo *pkt,
+					  const struct nft_base_chain *basechain, __u8 family, bool possible)
 {
-	const struct nft_pktinfo *pkt = r->pkt;
 	const struct nf_hook_state *state = FIELD(pkt, state);
 	struct sk_buff *skb = FIELD(pkt, skb);
+	__u64 now = bpf_ktime_get_ns();
+	int slot = free_nft_slot(cpu, now);
 	struct nft_scratch *scratch;
 	struct nft_frame *frame;
-	bool last = ends_walk(r, code);
-	bool matched;
-	__u64 now;
-	__u8 family;
-	int slot;
-	__u32 key;
+	__u32 key = slot;
 
-	/* a stolen packet may be gone, it cannot be looked at */
-	if (r->type == PT_NFT_RULE && code >= 0 && (code & 0xff) == NF_STOLEN)
-		return 0;
-	family = walk_family(skb, state);
-	matched = family && hook_worth_a_look(network_address(skb), state, family);
-	if (!matched && last)
-		return 0;
-	now = bpf_ktime_get_ns();
-	slot = free_nft_slot(cpu, now);
 	if (slot < 0 || slot >= PT_FRAMES) {
-		if (matched)
+		if (possible)
 			count_lost(PT_EVENT_NFT_WALK);
-		return 0;
+		return -1;
 	}
-	key = slot;
 	scratch = bpf_map_lookup_elem(&nft_scratches, &key);
 	if (!scratch)
-		return 0;
+		return -1;
 	frame = &cpu->nft[slot];
 	if (!frame->pkt)
 		cpu->nft_open++; /* else a stale one's place */
@@ -208,19 +207,59 @@ static __always_inline int first_record(struct cpu_context *cpu, const struct re
 	frame->skb = (__u64)skb;
 	frame->start_ns = now;
 	frame->n_records = 0;
-	if (matched)
-		matched = begin_nft_walk(cpu, &scratch->walk, skb, state, r->basechain, family);
-	if (matched) {
-		if (nft_wanted_open)
-			take_along(frame, scratch);
-		add_record(frame, scratch, r, code);
-		__sync_fetch_and_add(&nft_wanted_open, 1);
-	}
-	frame->matched = matched;
-	if (last && matched)
+	if (!possible || !begin_nft_walk(cpu, &scratch->walk, skb, state, basechain, family))
+		return slot;
+	if (nft_wanted_open)
+		take_along(frame, scratch);
+	__sync_fetch_and_add(&nft_wanted_open, 1);
+	frame->matched = 1;
+	return slot;
+}
+
+/* A record of a wanted packet. */
+static __always_inline void take_record(struct cpu_context *cpu, __u32 slot, const struct record *r,
+					__s32 code)
+{
+	struct nft_scratch *scratch = bpf_map_lookup_elem(&nft_scratches, &slot);
+	struct nft_frame *frame;
+
+	if (!scratch || slot >= PT_FRAMES)
+		return;
+	frame = &cpu->nft[slot];
+	if (!scratch->walk.chain)
+		name_base_chain(&scratch->walk, r->basechain);
+	add_record(frame, scratch, r, code);
+	if (ends_walk(r, code))
 		end_walk(cpu, frame, scratch);
+}
+
+static __always_inline int first_record(struct cpu_context *cpu, const struct record *r, __s32 code)
+{
+	const struct nft_pktinfo *pkt = r->pkt;
+	const struct nf_hook_state *state = FIELD(pkt, state);
+	struct sk_buff *skb = FIELD(pkt, skb);
+	bool last = ends_walk(r, code);
+	bool matched;
+	__u8 family;
+	int slot;
+
+	/* It may be gone, it cannot be looked at: steal_enter() would have done it before. */
+	if (steals(r, code)) {
+		if (hook_possible(state) && family_possible(state))
+			count_lost(PT_EVENT_NFT_WALK);
+		return 0;
+	}
+	family = walk_family(skb, state);
+	matched = family && hook_worth_a_look(network_address(skb), state, family);
+	if (!matched && last)
+		return 0;
+	slot = open_nft_frame(cpu, pkt, r->basechain, family, matched);
+	if (slot < 0 || slot >= PT_FRAMES)
+		return 0;
+	if (cpu->nft[slot].matched)
+		take_record(cpu, slot, r, code);
 	else if (last)
-		leave_frame(cpu, frame);
+		leave_frame(cpu, &cpu->nft[slot]);
 	return 0;
 }
 
@@ -229,17 +268,15 @@ static __always_inline int handle_record(const struct record *r)
 	struct cpu_context *cpu = this_context();
 	const struct nft_base_chain *basechain = r->basechain;
 	const struct nft_verdict *verdict = r->verdict;
-	struct nft_scratch *scratch;
 	struct nft_frame *frame;
 	__s32 code;
 	int slot = -1;
-	__u32 key;
 
 	if (!cpu)
 		return 0;
 	code = r->type == PT_NFT_POLICY ? FIELD(basechain, policy) : (__s32)FIELD(verdict, code);
 	if (cpu->nft_open)
-		slot = find_nft_frame(cpu, r);
+		slot = find_nft_frame(cpu, r->pkt);
 	if (slot < 0 || slot >= PT_FRAMES)
 		return first_record(cpu, r, code);
 	frame = &cpu->nft[slot];
@@ -248,15 +285,41 @@ static __always_inline int handle_record(const struct record *r)
 			leave_frame(cpu, frame);
 		return 0;
 	}
-	key = slot;
-	scratch = bpf_map_lookup_elem(&nft_scratches, &key);
-	if (!scratch)
-		return 0;
-	add_record(frame, scratch, r, code);
-	if (ends_walk(r, code))
-		end_walk(cpu, frame, scratch);
+	take_record(cpu, slot, r, code);
 	return 0;
 }
+
+/*
+ * An expression is about to be evaluated that may take the packet away (NF_STOLEN). Its rule is reported
+ * afterwards; if it is the first one that matches, nobody has looked at the packet before.
+ */
+static __always_inline int steal_enter(const struct nft_pktinfo *pkt)
+{
+	const struct nf_hook_state *state = FIELD(pkt, state);
+	struct sk_buff *skb = FIELD(pkt, skb);
+	struct cpu_context *cpu = this_context();
+	__u8 family;
+
+	if (!cpu || (cpu->nft_open && find_nft_frame(cpu, pkt) >= 0))
+		return 0;
+	family = walk_family(skb, state);
+	open_nft_frame(cpu, pkt, NULL, family,
+		       family && hook_worth_a_look(network_address(skb), state, family));
+	return 0;
+}
+
+/* (expression or object, regs, pkt), 5.4 .. 7.2 */
+#define MAY_STEAL(function)                                                                                  \
+	ENTER(function, function##_enter, const void *evaluated, struct nft_regs *regs,                      \
+	      const struct nft_pktinfo *pkt)                                                                 \
+	{                                                                                                    \
+		return steal_enter(pkt);                                                                     \
+	}
+
+MAY_STEAL(nft_fwd_netdev_eval)
+MAY_STEAL(nft_fwd_neigh_eval)
+MAY_STEAL(nft_synproxy_eval)
+MAY_STEAL(nft_synproxy_obj_eval)
 
 /* 6.4 .. */
 ENTER(__nft_trace_packet, nft_trace_packet_5, const struct nft_pktinfo *pkt,
@@ -301,7 +364,8 @@ static __always_inline int commit_enter(__u32 netns)
 
 	if (g)
 		next.number = g->number + 1;
-	bpf_map_update_elem(&nft_generations, &netns, &next, BPF_ANY);
+	if (bpf_map_update_elem(&nft_generations, &netns, &next, BPF_ANY))
+		nft_generations_full = 1;
 	return 0;
 }
 

@@ -41,10 +41,8 @@ static __always_inline int reject_enter(struct sk_buff *skb, __u32 with, __u32 c
 {
 	struct cpu_context *cpu = report_reject(skb, with, code);
 
-	if (!cpu)
-		return 0;
-	cpu->answering.skb = (__u64)skb;
-	cpu->answering.origin = PT_ORIGIN_REJECT;
+	if (cpu)
+		begin_answer(cpu, skb, PT_ORIGIN_REJECT);
 	return 0;
 }
 
@@ -53,7 +51,7 @@ static __always_inline int reject_exit(void)
 	struct cpu_context *cpu = this_context();
 
 	if (cpu)
-		cpu->answering.skb = 0;
+		end_answer(cpu);
 	return 0;
 }
 

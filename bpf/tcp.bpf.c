@@ -165,8 +165,7 @@ static __always_inline int stack_reset_enter(const struct sock *sk, struct sk_bu
 
 	if (!cpu || !wanted)
 		return 0;
-	cpu->answering.skb = (__u64)skb;
-	cpu->answering.origin = PT_ORIGIN_STACK;
+	begin_answer(cpu, skb, PT_ORIGIN_STACK);
 	event = begin_event(PT_EVENT_STACK_RESET, sizeof(*event));
 	if (!event)
 		return 0;
@@ -187,7 +186,7 @@ static __always_inline int stack_reset_exit(void)
 	struct cpu_context *cpu = this_context();
 
 	if (cpu)
-		cpu->answering.skb = 0;
+		end_answer(cpu);
 	return 0;
 }
 
@@ -224,7 +223,8 @@ ENTER(tcp_v6_send_reset, tcp_v6_send_reset_enter_reason, const struct sock *sk, 
 	return stack_reset_enter(sk, skb, reason);
 }
 
-/* tcp_conn_request() drops a SYN without a drop event (its caller consumes the skb): sk_drops tells. */
+/* tcp_conn_request() drops a SYN without a drop event (its caller consumes the skb): sk_drops tells, if no
+ * SYN-ACK was made. Where one was, it is another CPU that dropped something of this listener meanwhile. */
 ENTER(tcp_conn_request, conn_request_enter, struct request_sock_ops *rsk_ops,
       const struct tcp_request_sock_ops *af_ops, struct sock *sk, struct sk_buff *skb)
 {
@@ -239,6 +239,18 @@ ENTER(tcp_conn_request, conn_request_enter, struct request_sock_ops *rsk_ops,
 	bpf_core_read(&cpu->syn_queue, sizeof(cpu->syn_queue),
 		      &((struct inet_connection_sock *)sk)->icsk_accept_queue.qlen.counter);
 	cpu->syn_no_route = 0;
+	cpu->syn_answered = 0;
+	return 0;
+}
+
+/* By af_ops->send_synack(), which tcp_conn_request() calls for every SYN that it does not drop, be it with a
+ * cookie or by fast open. That of a timer is no SYN's: none is under way then. 5.4 .. 7.2 */
+ENTER(tcp_make_synack, make_synack)
+{
+	struct cpu_context *cpu = this_context();
+
+	if (cpu && cpu->syn_skb)
+		cpu->syn_answered = 1;
 	return 0;
 }
 
@@ -332,7 +344,7 @@ static __always_inline int conn_request_leave(struct cpu_context *cpu, struct so
 	event->max_syn_backlog = BPF_CORE_READ(net, ipv4.sysctl_max_syn_backlog);
 	event->syncookies = BPF_CORE_READ(net, ipv4.sysctl_tcp_syncookies);
 	event->no_route = cpu->syn_no_route;
-	event->dropped = (__u32)FIELD(sk, sk_drops.counter) != cpu->syn_drops;
+	event->dropped = !cpu->syn_answered && (__u32)FIELD(sk, sk_drops.counter) != cpu->syn_drops;
 	emit_event(event);
 	return 0;
 }

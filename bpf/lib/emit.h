@@ -26,6 +26,21 @@ static __always_inline void emit_event(void *event)
 	bpf_ringbuf_submit(event, 0);
 }
 
+/* From the entry of a function that answers to its exit. */
+static __always_inline void begin_answer(struct cpu_context *cpu, struct sk_buff *skb, __u32 origin)
+{
+	cpu->answering.skb = (__u64)skb;
+	cpu->answering.task = bpf_get_current_task();
+	cpu->answering.since_ns = bpf_ktime_get_ns();
+	cpu->answering.origin = origin;
+}
+
+static __always_inline void end_answer(struct cpu_context *cpu)
+{
+	if (cpu->answering.skb && cpu->answering.task == bpf_get_current_task())
+		cpu->answering.skb = 0;
+}
+
 /* The namespace of a packet outside a hook: of its device, else of the socket it is for,
  * else of its route's device. */
 static __always_inline struct net *skb_net(struct sk_buff *skb, const struct sock *sk)

@@ -568,11 +568,23 @@ static __always_inline void describe_hook(struct pt_event *e, const struct nf_ho
 		e->oif = FIELD(out, ifindex);
 }
 
+/* Longer than an answer takes, also where a virtual CPU is not running meanwhile. */
+#define ANSWER_LASTS_NS 1000000000ull
+
+/* Is what this CPU's context says that `task` began at `since_ns` still this task's? One that is moved to
+ * another CPU before the function returns (preemptible kernels), or an exit that is missed, leaves it behind.
+ */
+static __always_inline bool is_under_way(__u64 task, __u64 since_ns)
+{
+	return task == bpf_get_current_task() && bpf_ktime_get_ns() - since_ns < ANSWER_LASTS_NS;
+}
+
 /* Where this packet comes from, as far as this hook shows it. */
 static __always_inline void describe_origin(struct pt_event *e, const struct cpu_context *cpu,
 					    struct sk_buff *skb)
 {
-	if (cpu->answering.skb && cpu->answering.skb != (__u64)skb) {
+	if (cpu->answering.skb && cpu->answering.skb != (__u64)skb &&
+	    is_under_way(cpu->answering.task, cpu->answering.since_ns)) {
 		e->origin = cpu->answering.origin;
 		e->parent = cpu->answering.skb;
 	} else if (e->iif && e->hook != NF_INET_POST_ROUTING) {

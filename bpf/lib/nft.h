@@ -47,7 +47,22 @@ static __always_inline __u64 begin_of_walk(const struct cpu_context *cpu, const 
 	return rejects ? cpu->rejected.since_ns : now;
 }
 
-/* Is the packet wanted? Then its event begins. */
+/* By what can be told without a look at the packet. */
+static __always_inline bool family_possible(const struct nf_hook_state *state)
+{
+	__u8 pf = FIELD(state, pf);
+
+	return !filter.family || pf == filter.family || (pf != NFPROTO_IPV4 && pf != NFPROTO_IPV6);
+}
+
+static __always_inline void name_base_chain(struct pt_nft_walk *walk, const struct nft_base_chain *basechain)
+{
+	walk->table = BPF_CORE_READ(basechain, chain.table, handle);
+	walk->chain = BPF_CORE_READ(basechain, chain.handle);
+	walk->priority = BPF_CORE_READ(basechain, ops.priority);
+}
+
+/* Is the packet wanted? Then its event begins. `basechain` may be NULL, and its names come later. */
 static __always_inline bool begin_nft_walk(struct cpu_context *cpu, struct pt_nft_walk *walk,
 					   struct sk_buff *skb, const struct nf_hook_state *state,
 					   const struct nft_base_chain *basechain, __u8 family)
@@ -68,12 +83,13 @@ static __always_inline bool begin_nft_walk(struct cpu_context *cpu, struct pt_nf
 	describe_origin(&walk->e, cpu, skb);
 	walk->e.ts_ns = begin_of_walk(cpu, skb);
 	walk->e.kind = PT_EVENT_NFT_WALK;
-	walk->table = BPF_CORE_READ(basechain, chain.table, handle);
-	walk->chain = BPF_CORE_READ(basechain, chain.handle);
-	walk->priority = BPF_CORE_READ(basechain, ops.priority);
+	if (basechain)
+		name_base_chain(walk, basechain);
 	g = bpf_map_lookup_elem(&nft_generations, &netns);
 	if (g)
 		walk->generation = *g;
+	else if (nft_generations_full)
+		walk->generation.changed_ns = ~0ull;
 	return true;
 }
 

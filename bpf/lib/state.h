@@ -26,6 +26,7 @@ __u64 xt_recseq_cookie __weak = 0; /* per-CPU address of xt_recseq, 0 = unknown 
 /* Was a legacy table replaced since the start? Else all have generation 0. */
 __u32 tables_replaced __weak = 0;
 __u32 generations_full __weak = 0; /* a change could not be counted: a table without count may have changed */
+__u32 nft_generations_full __weak = 0; /* likewise a namespace's nftables ruleset */
 
 /* Legacy walks that are watched now, on all CPUs: what every other exit pays is a look at this. */
 __u32 open_walks __weak = 0;
@@ -66,9 +67,11 @@ struct nft_frame {
 	__u32 matched;
 };
 
-/* The packet that is being answered with a RST or ICMP error on this CPU. */
+/* The packet that is being answered with a RST or ICMP error on this CPU. See is_under_way(). */
 struct answering {
 	__u64 skb;
+	__u64 task;
+	__u64 since_ns;
 	__u32 origin;
 	__u32 pad;
 };
@@ -83,6 +86,7 @@ struct answered {
 /* An ICMP error that the stack is about to send. */
 struct icmp_answer {
 	__u64 skb; /* the packet it is about; 0: none */
+	__u64 task;
 	__u64 since_ns;
 	__u8 type, code;
 	__u8 sent;
@@ -112,7 +116,8 @@ struct cpu_context {
 	__u64 ack_skb; /* tcp_v4_syn_recv_sock or tcp_v6_syn_recv_sock under way */
 	__u64 ack_sock;
 	__u32 syn_queue;
-	__u32 syn_no_route;
+	__u16 syn_no_route;
+	__u16 syn_answered;
 	struct legacy_frame legacy[PT_FRAMES];
 	struct nft_frame nft[PT_FRAMES];
 };

@@ -95,6 +95,28 @@ TEST(Decode, WhoSentAnIcmpError) {
   EXPECT_EQ(decode(drop.e)->icmp_source, "10.0.0.254");
 }
 
+// tcp_rcv_state_process() frees ACKs that it has processed; where no function has a name, that is not told
+// from a loss.
+TEST(Decode, AnAckThatMayHaveBeenProcessedIsNoDrop) {
+  auto drop = event_of<pt_drop>(PT_EVENT_DROP);
+  drop.e.flow.family = AF_INET;
+  drop.e.flow.protocol = IPPROTO_TCP;
+  drop.e.flow.tcp_flags = 0x10;  // ACK
+  drop.reason = 2;               // NOT_SPECIFIED
+  drop.location = 1;             // tcp_rcv_state_process
+  EXPECT_FALSE(decode(drop.e));
+  drop.location = 0xdead;  // no name
+  EXPECT_FALSE(decode(drop.e));
+  drop.route_error = 22;
+  EXPECT_TRUE(decode(drop.e));
+  drop.route_error = 0;
+  drop.reason = 6;  // NETFILTER_DROP
+  EXPECT_TRUE(decode(drop.e));
+  drop.reason = 2;
+  drop.e.flow.tcp_flags = 0x2;  // SYN
+  EXPECT_TRUE(decode(drop.e));
+}
+
 TEST(Decode, WhatAListenerIsBoundTo) {
   auto syn = event_of<pt_listener_syn>(PT_EVENT_LISTENER_SYN);
   syn.port = 80;

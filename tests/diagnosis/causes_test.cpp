@@ -73,6 +73,94 @@ TEST(FirewallReject, AListenerOfAnotherNamespaceIsNotTheOne) {
   EXPECT_FALSE(c.cause.listener);
 }
 
+// The reject's own event was lost, or its probe isn't attached; its RST is told to be one, or is any RST.
+Events without_reject_event(bool answer_is_linked) {
+  Events events = reject_in_user_chain();
+  std::erase_if(events,
+                [](const Observation& o) { return std::holds_alternative<RejectObservation>(o.detail); });
+  if (answer_is_linked) return events;
+  for (Observation& o : events)
+    if (o.origin == Origin::reject) {
+      o.origin = Origin::local;
+      o.parent = 0;
+    }
+  return events;
+}
+
+TEST(FirewallReject, TheCallWasMissedAndItsAnswerSeen) {
+  const Connection c = last_diagnosis(without_reject_event(true), listening({nginx()}));
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_reject);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::refused);
+  ASSERT_TRUE(c.cause.rule);
+  EXPECT_EQ(c.cause.rule->rule, 2);
+  EXPECT_EQ(c.confidence, Confidence::exact);
+}
+
+TEST(FirewallReject, TheCallWasMissedAndAResetSeen) {
+  const Connection c = last_diagnosis(without_reject_event(false), listening({nginx()}));
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_reject);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::refused);
+  EXPECT_EQ(c.error, "ECONNREFUSED");
+  EXPECT_EQ(c.cause.summary,
+            "iptables (legacy) filter/web rule 2 rejects 10.0.0.0/8. nginx (pid 812) listens on 0.0.0.0:80 "
+            "and never saw the SYN");
+  EXPECT_EQ(c.confidence, Confidence::partial);
+  EXPECT_THAT(c.missing, ElementsAre("the call that made the answer"));
+}
+
+TEST(FirewallReject, TheCallWasMissedAndNoAnswerSeen) {
+  const auto of = [](Step step) { return diagnosed({walk(syn(), 0, Hook::input, {std::move(step)})}); };
+  const auto legacy = [&](const std::string& text) { return of(rule("INPUT", 1, Verdict::reject, text)); };
+  const auto nft = [&](const std::string& text) {
+    return of(nft_rule("input", 1, 7, Verdict::reject, text));
+  };
+  const Connection c = legacy("-p tcp -j REJECT --reject-with icmp-admin-prohibited");
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_reject);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::unreachable);
+  EXPECT_EQ(c.error, "EHOSTUNREACH");
+  EXPECT_EQ(c.confidence, Confidence::partial);
+  EXPECT_THAT(c.missing, ElementsAre("the answer to the SYN; the rule's text says icmp-admin-prohibited"));
+  EXPECT_EQ(legacy("-j REJECT").outcome, ConnectionOutcome::in_progress);
+  EXPECT_FALSE(legacy("-j REJECT").error);
+  EXPECT_EQ(nft("tcp dport 80 reject with tcp reset comment \"reject with icmp no-route\"").error,
+            "ECONNREFUSED");
+  EXPECT_EQ(nft("log prefix \"reject \" reject with icmp host-prohibited").error, "EHOSTUNREACH");
+  EXPECT_EQ(nft("reject with icmpx type no-route").error, "ENETUNREACH");
+  EXPECT_EQ(nft("reject").error, "ECONNREFUSED");
+}
+
+TEST(FirewallReject, TheCallWasMissedForTheServersReply) {
+  const Connection c =
+      diagnosed({accepted(syn(), 0, Hook::input), at_listener(syn(), 3),
+                 walk(syn_ack().to("eth0"), 9, Hook::output,
+                      {rule("OUTPUT", 1, Verdict::reject, "-j REJECT --reject-with tcp-reset")})});
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_reject);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+  EXPECT_EQ(c.confidence, Confidence::partial);
+}
+
+TEST(FirewallReject, TheCallWasMissedInMidConnection) {
+  const auto of = [](const std::string& with) {
+    Events events = handshake();
+    const Skb data = tcp(client, server, tcp_ack, isn + 1, server_isn + 1).from("eth0").at(0x4400);
+    append(events, {walk(data, 900'000, Hook::input,
+                         {rule("INPUT", 1, Verdict::reject, "-j REJECT --reject-with " + with)})});
+    return last_diagnosis(events);
+  };
+  EXPECT_EQ(of("tcp-reset").outcome, ConnectionOutcome::reset);
+  const Connection c = of("icmp-port-unreachable");  // what is established doesn't mind it
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_reject);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+  EXPECT_EQ(c.confidence, Confidence::partial);
+}
+
+TEST(FirewallReject, TheCallWasMissedAndTheSynGotThroughLater) {
+  const Connection c = diagnosed({walk(syn(), 0, Hook::input, {rule("INPUT", 1, Verdict::reject)}),
+                                  accepted(syn().at(0x7700), 1'000'000, Hook::input),
+                                  stack_reset(syn().at(0x7700), 1'000'005)});
+  EXPECT_EQ(c.cause.kind, CauseKind::no_listener);
+}
+
 // A router may run a service on all of its addresses and forward to the same port of others.
 TEST(FirewallDrop, BeforeTheRoutingDecisionOnlyAListenerOnThatVeryAddressIsTheOne) {
   for (const Hook hook : {Hook::ingress, Hook::prerouting, Hook::forward}) {

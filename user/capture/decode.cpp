@@ -2,6 +2,7 @@
 #include "capture/decode.h"
 
 #include <fmt/format.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <utility>
@@ -160,6 +161,14 @@ bool is_consumed(const DropObservation& drop) {
   return drop.where == "tcp_rcv_state_process" && (!drop.reason || *drop.reason == "NOT_SPECIFIED");
 }
 
+// Where the function that freed it has no name (kernel.kptr_restrict=2), that can't be told of an ACK.
+bool may_be_consumed(const DropObservation& drop, const pt_event& event) {
+  const bool is_ack = event.flow.protocol == IPPROTO_TCP && (event.flow.tcp_flags & tcp_ack) != 0 &&
+                      (event.flags & PT_FLAG_ICMP_ERROR) == 0;
+  return is_ack && drop.where.empty() && (!drop.reason || *drop.reason == "NOT_SPECIFIED") &&
+         drop.loss == PT_LOSS_UNEXPLAINED && drop.route_error == 0;
+}
+
 std::string bound_to(const pt_listener_syn& syn) {
   const std::string address = address_text(syn.address, syn.family);
   return syn.family == AF_INET6 ? fmt::format("[{}]:{}", address, syn.port)
@@ -296,7 +305,7 @@ std::optional<Observation> Decoder::decode(const pt_event& event) const {
       DropObservation lost{drop.reason == no_reason ? std::nullopt : names_.drop_reason(drop.reason),
                            names_.symbol(drop.location).value_or(""), static_cast<pt_loss>(drop.loss),
                            drop.route_error, drop.not_forwarding != 0};
-      if (is_consumed(lost)) return std::nullopt;
+      if (is_consumed(lost) || may_be_consumed(lost, event)) return std::nullopt;
       o.detail = std::move(lost);
       return o;
     }

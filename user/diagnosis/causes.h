@@ -40,6 +40,7 @@ using CauseFunction = std::optional<Candidate> (*)(const Story& story);
 
 // causes_reject.cpp
 std::optional<Candidate> rejected_by_rule(const Story& story);
+std::optional<Candidate> rejected_unseen(const Story& story);
 // causes_drop.cpp
 std::optional<Candidate> dropped_by_rule(const Story& story);
 std::optional<Candidate> path_mtu_message_dropped(const Story& story);

@@ -22,7 +22,9 @@ bool is_answer(const Story& story, const Packet& packet) {
   return packet.direction == Direction::reply && (is_reset(packet) || is_icmp_error(story, packet));
 }
 
-bool was_rejected(const Packet& packet) { return has_step(packet, StepKind::reject); }
+bool was_rejected(const Packet& packet) {
+  return has_step(packet, StepKind::reject) || is_rejected_unseen(packet);
+}
 
 // "fragmentation needed"; ICMPv6: "packet too big".
 bool is_too_big(const IcmpErrorFact& error) {

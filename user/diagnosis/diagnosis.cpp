@@ -19,6 +19,7 @@ namespace {
 // A new cause is a function of its own and a line here. Of equal ranks the earlier wins.
 constexpr std::array cause_functions = std::to_array<CauseFunction>({
     rejected_by_rule,
+    rejected_unseen,
     dropped_by_rule,
     path_mtu_message_dropped,
     dropped_by_other_hook,

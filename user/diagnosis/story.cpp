@@ -117,7 +117,13 @@ std::optional<Stop> stop_of(const Packet& packet) {
   return Stop{&packet, &*last};
 }
 
+bool is_rejected_unseen(const Packet& packet) {
+  const auto stop = stop_of(packet);
+  return stop && stop->step->verdict == Verdict::reject && !has_step(packet, StepKind::reject);
+}
+
 std::optional<Stop> stop_of_reject(const Packet& packet) {
+  if (is_rejected_unseen(packet)) return stop_of(packet);
   for (std::size_t i = 1; i < packet.steps.size(); ++i)
     if (packet.steps[i].kind == StepKind::reject && is_stop(packet.steps[i - 1]))
       return Stop{&packet, &packet.steps[i - 1]};

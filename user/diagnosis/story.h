@@ -65,7 +65,10 @@ bool is_stop(const Step& step);
 bool has_step(const Packet& packet, StepKind kind);
 // The rule or policy that ended the packet's last walk, if that walk ended in drop or reject.
 std::optional<Stop> stop_of(const Packet& packet);
-// The same for a packet that was rejected: the step right before its reject step.
+// Its last walk ended in a rule that rejects, and it has no reject step: what the rule called was missed.
+bool is_rejected_unseen(const Packet& packet);
+// The same for a packet that was rejected: the step right before its reject step; without one, the rule that
+// rejects.
 std::optional<Stop> stop_of_reject(const Packet& packet);
 
 // Does a socket bound to `listener` get what is sent to `address`? nullopt: that isn't known.

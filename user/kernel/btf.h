@@ -40,6 +40,9 @@ class KernelBtf {
   // A function of vmlinux or of a module that is loaded now. BTF may list functions that
   // have no symbol of that name (".constprop.0"): check kallsyms too where it matters.
   [[nodiscard]] std::optional<KernelFunction> function(const std::string& name, const std::string& module);
+  // Whether the kernel has type information of a module, which must be loaded (CONFIG_DEBUG_INFO_BTF_MODULES,
+  // since 5.11).
+  [[nodiscard]] bool has_types(const std::string& module) { return types_of(module) != nullptr; }
   // A raw tracepoint of vmlinux.
   [[nodiscard]] std::optional<KernelTracepoint> tracepoint(const std::string& name) const;
   // Whether a struct of vmlinux or of a module that is loaded now has a member of that name.

@@ -23,6 +23,20 @@ Probe evaluator(std::string_view name, std::string_view function, std::string_vi
           .lost = lost};
 }
 
+// See steal_enter() in bpf/nftables.bpf.c.
+Probe steals(std::string_view name, std::string_view function, std::string_view module,
+             std::string_view program, std::string_view lost) {
+  return {.name = name,
+          .function = function,
+          .module = module,
+          .key = TraceKeyNeed::held,
+          .variants = {{3, {program}}},
+          .lost = lost};
+}
+
+constexpr std::string_view lost_forwarded =
+    "packets that the first matching nftables rule forwards to an interface";
+constexpr std::string_view lost_synproxy = "packets that the first matching nftables rule hands to synproxy";
 constexpr std::string_view lost_nat = "nftables rules that translate addresses";
 constexpr std::string_view lost_reject = "nftables rules that reject";
 
@@ -135,6 +149,14 @@ std::vector<Probe> make_table() {
        .key = TraceKeyNeed::held,
        .variants = {{5, {"nft_trace_packet_5"}}, {3, {"nft_trace_packet_3"}}},
        .lost = "rules of nftables and iptables-nft"},
+      steals("nftables fwd (entry)", "nft_fwd_netdev_eval", "nft_fwd_netdev", "nft_fwd_netdev_eval_enter",
+             lost_forwarded),
+      steals("nftables fwd (neighbour, entry)", "nft_fwd_neigh_eval", "nft_fwd_netdev",
+             "nft_fwd_neigh_eval_enter", lost_forwarded),
+      steals("nftables synproxy (entry)", "nft_synproxy_eval", "nft_synproxy", "nft_synproxy_eval_enter",
+             lost_synproxy),
+      steals("nftables synproxy object (entry)", "nft_synproxy_obj_eval", "nft_synproxy",
+             "nft_synproxy_obj_eval_enter", lost_synproxy),
       {.name = "reject tcp-reset",
        .function = "nf_send_reset",
        .module = "nf_reject_ipv4",
@@ -215,7 +237,7 @@ std::vector<Probe> make_table() {
        .function = "tcp_conn_request",
        .module = "",
        .protocol = IPPROTO_TCP,
-       .variants = {{4, {"conn_request_enter", "conn_request_exit"}}},
+       .variants = {{4, {"conn_request_enter", "make_synack", "conn_request_exit"}}},
        .lost = "SYNs that reached a listener or overflowed its queue"},
       {.name = "tcp accept",
        .function = "tcp_v4_syn_recv_sock",

@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "kernel/attach_targets.h"
+#include "kernel/modules.h"
 #include "kernel/probes.h"
 #include "kernel/symbols.h"
 #include "pathtrace.skel.h"
@@ -116,11 +117,14 @@ bool is_needed(const Probe& probe, const pt_filter& filter) {
 struct ProbeProgress {
   const Probe* probe = nullptr;
   bool attached = false;
-  bool failed = false;  // not tried again
+  bool failed = false;   // not tried again
+  bool untyped = false;  // its module is loaded, and the kernel has no type information of it
   int tries = 1;  // more for a module that comes later: it announces itself before it can be attached to
   std::string why;
   std::uint64_t attached_ns = 0;  // CLOCK_MONOTONIC
-  std::string refusal;            // of the programs of first choice, where others are in use
+  std::string module;             // that it is attached to, and which load of it
+  std::optional<std::uint64_t> load;
+  std::string refusal;  // of the programs of first choice, where others are in use
 };
 
 struct Choice {
@@ -137,8 +141,12 @@ struct Choice {
 
 class MapGenerations : public Generations {
  public:
+  struct Map {
+    int fd = -1;
+    const std::uint32_t* full = nullptr;  // the programs' own: not 0 once a change found no room
+  };
   // `tables_replaced` is the programs' own: 0 until the first legacy table is.
-  void set_maps(const std::uint32_t* tables_replaced, int legacy, int nftables) {
+  void set_maps(const std::uint32_t* tables_replaced, const Map& legacy, const Map& nftables) {
     tables_replaced_ = tables_replaced;
     legacy_ = legacy;
     nftables_ = nftables;
@@ -157,18 +165,17 @@ class MapGenerations : public Generations {
   }
 
  private:
-  static pt_generation read(int map, const void* key, bool attached) {
+  static pt_generation read(const Map& map, const void* key, bool attached) {
     pt_generation generation{};
-    if (!attached) {
-      generation.changed_ns = ~0ULL;  // nobody counts: nothing can be tied to a ruleset
-      return generation;
-    }
-    if (bpf_map_lookup_elem(map, key, &generation) != 0) generation = {};
+    if (attached && bpf_map_lookup_elem(map.fd, key, &generation) == 0) return generation;
+    generation = {};
+    // nobody counts, or not all: nothing can be tied to a ruleset
+    if (!attached || __atomic_load_n(map.full, __ATOMIC_ACQUIRE) != 0) generation.changed_ns = never;
     return generation;
   }
   const std::uint32_t* tables_replaced_ = nullptr;
-  int legacy_ = -1;
-  int nftables_ = -1;
+  Map legacy_;
+  Map nftables_;
   bool legacy_attached_ = false;
   bool nftables_attached_ = false;
 };
@@ -188,6 +195,7 @@ struct Tracer::State {
   TableIndexes table_indexes;
   std::uint64_t per_cpu_offset_table = 0;
   std::uint64_t xt_recseq = 0;
+  bool addresses_hidden = false;
   std::string first_error;
   bool no_memory = false;  // for the maps
   std::string first_log;
@@ -197,6 +205,7 @@ struct Tracer::State {
   std::optional<std::string> reason_against_trace_key();
   bool in_use(const ProbeProgress& row) const;
   std::optional<KernelFunction> function_of(const Probe& probe);
+  void explain_absence(ProbeProgress& row);
   std::vector<Choice> choose();
   std::optional<AttachTarget> attach_target(const std::string& name, bool tracepoint);
   bool configure(pathtrace_bpf* skeleton);
@@ -205,6 +214,7 @@ struct Tracer::State {
   void attach_all(const std::vector<Choice>& choices);
   bool attach(pathtrace_bpf* skeleton, const Choice& choice, std::vector<Link>& made);
   bool attach_new();
+  bool note_reloads();
   bool give_up_trace_key();
   void after_attach();
   bool is_attached(std::string_view name) const;
@@ -260,6 +270,25 @@ std::optional<KernelFunction> Tracer::State::function_of(const Probe& probe) {
   return function;
 }
 
+// Its function is not in any type information.
+void Tracer::State::explain_absence(ProbeProgress& row) {
+  const Probe& probe = *row.probe;
+  row.tries = tries_of_new_module;
+  row.untyped = false;
+  for (const std::string_view name : {probe.older_module, probe.module}) {
+    const std::string module(name);
+    if (!loaded_module(module) || btf->has_types(module)) continue;
+    row.untyped = true;
+    row.why = fmt::format(
+        "module {} is loaded, and this kernel has no type information of its modules "
+        "(CONFIG_DEBUG_INFO_BTF_MODULES, since 5.11; /sys/kernel/btf/{})",
+        module, module);
+    return;
+  }
+  row.why = probe.module.empty() ? fmt::format("this kernel has no {}", probe.function)
+                                 : fmt::format("module {} is not loaded", probe.module);
+}
+
 // The programs for every probe that is not attached yet and could be.
 std::vector<Choice> Tracer::State::choose() {
   std::vector<Choice> choices;
@@ -275,11 +304,10 @@ std::vector<Choice> Tracer::State::choose() {
       last_parameter = function->last_parameter;
     }
     if (!parameters) {
-      row.why = probe.module.empty() ? fmt::format("this kernel has no {}", probe.function)
-                                     : fmt::format("module {} is not loaded", probe.module);
-      row.tries = tries_of_new_module;
+      explain_absence(row);
       continue;
     }
+    row.untyped = false;
     if (!in_use(row)) continue;
     const auto variant =
         std::find_if(probe.variants.begin(), probe.variants.end(), [&](const ProbeVariant& v) {
@@ -389,8 +417,10 @@ int Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
   if (is_first) {
     table_indexes.set_maps(bpf_map__fd(skeleton->maps.table_indexes),
                            bpf_map__fd(skeleton->maps.index_prefixes));
-    generations.set_maps(&skeleton->bss->tables_replaced, bpf_map__fd(skeleton->maps.legacy_generations),
-                         bpf_map__fd(skeleton->maps.nft_generations));
+    const auto* shared = skeleton->bss;
+    generations.set_maps(&shared->tables_replaced,
+                         {bpf_map__fd(skeleton->maps.legacy_generations), &shared->generations_full},
+                         {bpf_map__fd(skeleton->maps.nft_generations), &shared->nft_generations_full});
   }
   skeletons.push_back(std::move(skeleton));
   for (const auto& choice : choices) {
@@ -404,6 +434,9 @@ int Tracer::State::load_and_attach(const std::vector<Choice>& choices) {
     }
     choice.progress->why.clear();
     choice.progress->attached_ns = monotonic_ns();
+    const auto function = function_of(*choice.progress->probe);
+    choice.progress->module = function ? function->module : "";
+    choice.progress->load = loaded_module(choice.progress->module);
     for (auto& link : made) links.push_back(std::move(link));
   }
   return 0;
@@ -477,10 +510,11 @@ Result<Tracer> Tracer::start(const TracerOptions& options) {
   auto btf = KernelBtf::load();
   if (!btf) return btf.error();
   state->btf = std::move(*btf);
-  // one pass over kallsyms for both; xt_recseq is there once x_tables is loaded
-  const auto symbols = symbol_addresses({"__per_cpu_offset", "xt_recseq"});
+  // one pass over kallsyms for all; xt_recseq is there once x_tables is loaded
+  const auto symbols = symbol_addresses({"__per_cpu_offset", "xt_recseq", "_stext"});
   state->per_cpu_offset_table = symbols[0];
   state->xt_recseq = symbols[1];
+  state->addresses_hidden = symbols[2] == 0;
   for (const auto& probe : probe_table())
     if (is_needed(probe, options.filter)) state->progress.push_back({.probe = &probe});
 
@@ -494,7 +528,25 @@ Result<Tracer> Tracer::start(const TracerOptions& options) {
   return tracer;
 }
 
+// A module stays as long as a program is attached to it by fentry (bpf_tracing_prog_attach() holds its BTF's
+// module). By kprobe, the module goes and its probes with it (kprobes_module_callback()), which nobody is
+// told. What was read of its tables, and where they are, holds no longer: it isn't attached to again.
+bool Tracer::State::note_reloads() {
+  bool any = false;
+  for (auto& row : progress) {
+    const auto load = row.attached ? loaded_module(row.module) : std::nullopt;
+    if (!load || load == row.load) continue;
+    row.attached = false;
+    row.failed = true;
+    row.why = fmt::format("module {} was unloaded and loaded again; start pathtrace anew to have it traced",
+                          row.module);
+    any = true;
+  }
+  return any;
+}
+
 bool Tracer::State::attach_new() {
+  if (note_reloads()) after_attach();
   settle_trace_key();
   auto choices = choose();
   if (choices.empty()) return false;
@@ -506,7 +558,7 @@ bool Tracer::State::attach_new() {
 // Where the trace records can't be had, the key is of no use.
 bool Tracer::State::give_up_trace_key() {
   const auto row = std::find_if(progress.begin(), progress.end(), [](const ProbeProgress& p) {
-    return p.probe->key == TraceKeyNeed::held && p.failed;
+    return p.probe->name == "nftables" && p.failed;
   });
   if (!trace_key || row == progress.end()) return false;
   trace_key.reset();
@@ -539,8 +591,13 @@ std::vector<ProbeStatus> Tracer::probes() const {
 std::vector<std::string> Tracer::shortcomings() const {
   std::vector<std::string> lines;
   for (const auto& p : state_->progress)
-    if (!p.attached && state_->in_use(p) && (p.failed || p.probe->module.empty()))
+    if (!p.attached && state_->in_use(p) && (p.failed || p.untyped || p.probe->module.empty()))
       lines.push_back(fmt::format("{}: {}", p.probe->lost, p.why));
+  if (state_->addresses_hidden)
+    lines.emplace_back(
+        "iptables-legacy rule numbers and text, and which functions drop packets or reset connections: "
+        "/proc/kallsyms shows no addresses, not even to root (kernel.kptr_restrict is 2); `sysctl "
+        "kernel.kptr_restrict=1` before the trace lets root see them");
   return lines;
 }
 

@@ -37,14 +37,16 @@ class Tracer {
   Tracer& operator=(Tracer&&) noexcept;
   ~Tracer();  // detaches everything
 
-  // Attaches to what was loaded since (PT_EVENT_MODULE_LOADED). True if something was.
+  // Attaches to what was loaded since (PT_EVENT_MODULE_LOADED). True if something was. What was attached to a
+  // module that was unloaded and loaded again becomes a shortcoming.
   bool attach_new();
   // No new events; what is in the ring buffer can still be read.
   void detach();
 
   [[nodiscard]] std::vector<ProbeStatus> probes() const;
-  // Probes that aren't attached though their function exists, or whose function this kernel lacks
-  // (a backend whose module isn't loaded is not one of them): a line each, "what is lost: why".
+  // Probes that aren't attached though their function exists or their module is loaded, or whose function
+  // this kernel lacks (a backend whose module isn't loaded is not one of them), and symbol addresses that the
+  // kernel hides: a line each, "what is lost: why".
   [[nodiscard]] std::vector<std::string> shortcomings() const;
   // Why nftables is watched without the trace key, where it is.
   [[nodiscard]] std::optional<std::string> without_trace_key() const;

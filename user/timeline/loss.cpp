@@ -27,7 +27,9 @@ struct Place {
 // never seen: bpf/iptables.bpf.c and bpf/nftables.bpf.c count these with the others.
 constexpr auto places = std::to_array<Place>({
     {PT_EVENT_LEGACY_WALK, "rules of iptables-legacy: ring buffer full, or too many walks at once"},
-    {PT_EVENT_NFT_WALK, "rules of nftables: ring buffer full, or too many walks at once"},
+    {PT_EVENT_NFT_WALK,
+     "rules of nftables: ring buffer full, too many walks at once, or a packet taken away before it was "
+     "seen"},
     {PT_EVENT_REJECT, "rejects: ring buffer full"},
     {PT_EVENT_STACK_RESET, "RSTs of the TCP stack: ring buffer full"},
     {PT_EVENT_ACTIVE_RESET, "RSTs by an application's close: ring buffer full"},
