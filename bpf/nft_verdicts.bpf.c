@@ -6,7 +6,8 @@
  * its rule, and looks at the verdict register after each (regs->verdict, net/netfilter/nf_tables_core.c): as
  * soon as it holds anything but NFT_CONTINUE, the rule is over, and with a verdict of 0 or more the walk. So
  * an evaluator that leaves a verdict there names the rule: accept, drop, jump, goto, return (immediate),
- * verdict maps (lookup), reject, queue, NAT, xtables targets. nft_do_chain() inlines only evaluators that
+ * verdict maps (lookup), reject, queue, NAT, xtables targets, and xtables matches that drop what they can't
+ * judge (hotdrop). nft_do_chain() inlines only evaluators that
  * leave none (nft_cmp_fast_eval, nft_payload_fast_eval, ...); the others are functions, called directly or by
  * pointer. What is not seen: rules that let the packet go on, and the ends of chains. How the walk ended is
  * what nft_do_chain() returned.
@@ -276,6 +277,8 @@ EVALUATOR(nft_redir_ipv6_eval)
 EVALUATOR(nft_redir_inet_eval)
 EVALUATOR(nft_target_eval_xt)
 EVALUATOR(nft_target_eval_bridge)
+EVALUATOR(nft_match_eval)
+EVALUATOR(nft_match_large_eval)
 EVALUATOR(nft_fwd_netdev_eval)
 EVALUATOR(nft_fwd_neigh_eval)
 EVALUATOR(nft_synproxy_eval)

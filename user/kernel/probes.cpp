@@ -38,6 +38,7 @@ constexpr std::string_view lost_forwarded =
     "packets that the first matching nftables rule forwards to an interface";
 constexpr std::string_view lost_synproxy = "packets that the first matching nftables rule hands to synproxy";
 constexpr std::string_view lost_nat = "nftables rules that translate addresses";
+constexpr std::string_view lost_match = "iptables-nft rules whose match drops a packet that it can't judge";
 constexpr std::string_view lost_reject = "nftables rules that reject";
 
 // nft_objref.ko up to 6.1.
@@ -97,6 +98,10 @@ void add_nftables_by_verdict(std::vector<Probe>& table) {
        evaluator("nftables xtables target (bridge)", "nft_target_eval_bridge", "nft_compat",
                  "nft_target_eval_bridge_verdict", {"target bridge"},
                  "ebtables-nft rules with a target of an extension"),
+       evaluator("nftables xtables match", "nft_match_eval", "nft_compat", "nft_match_eval_verdict",
+                 {"match"}, lost_match),
+       evaluator("nftables xtables match (large)", "nft_match_large_eval", "nft_compat",
+                 "nft_match_large_eval_verdict", {"match"}, lost_match),
        evaluator("nftables fwd", "nft_fwd_netdev_eval", "nft_fwd_netdev", "nft_fwd_netdev_eval_verdict",
                  {"fwd"}, "nftables rules that forward to an interface"),
        evaluator("nftables fwd (neighbour)", "nft_fwd_neigh_eval", "nft_fwd_netdev",

@@ -128,7 +128,7 @@ bool may_end(std::string_view name, const Attributes& data) {
   if (name == "immediate") return data.u32(NFTA_IMMEDIATE_DREG).value_or(0) == NFT_REG_VERDICT;
   if (name == "lookup") return data.u32(NFTA_LOOKUP_DREG).value_or(NFT_REG_1) == NFT_REG_VERDICT;
   if (name == "dynset") return !is_harmless_dynset(data);
-  if (name == "match") return false;  // by hotdrop only, for packets too broken to be matched
+  if (name == "match") return true;  // by hotdrop: a packet too broken to be matched, a table without room
   return std::find(harmless.begin(), harmless.end(), name) == harmless.end();
 }
 
@@ -159,7 +159,7 @@ void read_expressions(Rule& rule, const nlattr* list) {
     rule.rejects = !earlier_may_end && (name == "reject" || (name == "target" && rule.target == "REJECT"));
     rule.changes_looked_up = rule.changes_looked_up || changes_looked_up(name, data);
     if (!may_end(name, data)) return;
-    earlier_may_end = true;
+    earlier_may_end = earlier_may_end || name != "match";  // rare, and it drops
     rule.ends.push_back(name);
   });
   rule.iptables_like = counter && only_iptables;
