@@ -29,6 +29,7 @@ struct Probe {
   std::uint8_t family = 0;    // needed only if this family is traced; 0 = always
   std::uint8_t protocol = 0;  // likewise
   bool kprobe_only = false;   // its programs exist by kprobe only
+  bool helper = false;        // explains what others see, and sees no packet by itself
   bool fentry_only = false;   // by fexit: they need the arguments at the function's end
   TraceKeyNeed key = TraceKeyNeed::either;
   // nftables expressions whose verdicts its function gives: "reject inet" is that of tables of one family
