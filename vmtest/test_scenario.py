@@ -224,7 +224,12 @@ class Check(unittest.TestCase):
 
     def test_both_families_of_nftables_run_on_the_newest_kernel(self):
         self.assertEqual(len(run.planned("latest", variants('[rules.nftables]\nin = "h"\ntext = ""'))), 2)
-        self.assertEqual(len(run.planned("latest", variants('[rules.iptables]\nin = "h"\nlines = []'))), 2)  # legacy and nft
+
+    def test_one_backend_of_a_scenario_is_enough_where_others_saw_them_all(self):
+        rules = '[rules.iptables]\nin = "h"\nlines = []\n[rules.nftables]\nin = "h"\ntext = ""'
+        usual, thorough = variants(rules), variants("thorough = true\n" + rules)
+        self.assertEqual([len(run.planned("6.12", some)) for some in (usual, thorough)], [1, 6])
+        self.assertEqual({run.one_of(name, list(scenario.BACKENDS)) for name in "abc"}, set(scenario.BACKENDS))
 
     def test_boots_of_a_kernel_are_equal_and_have_every_variant_once(self):
         for count in (1, 24, 25, 65):
