@@ -61,6 +61,12 @@ std::vector<std::string> without(std::vector<std::string> lines, const std::vect
   return lines;
 }
 
+std::optional<ListenerCache::Snapshot> ask_listeners(const std::string& protocol, const BuiltInDiag& diag) {
+  auto taken = ListenerSnapshot::take(protocol, diag);
+  if (!taken) return std::nullopt;
+  return [snapshot = std::move(*taken)](std::uint16_t port) mutable { return snapshot.on_port(port); };
+}
+
 class LiveTrace {
  public:
   LiveTrace(const Options& options, Sink& output) : options_(options), output_(output) {}
@@ -105,7 +111,9 @@ class LiveTrace {
   int command_status_ = 0;
   Timeline timeline_;
   Facts facts_;
-  ListenerCache listeners_{find_listeners, TraceClock::monotonic_ns};
+  BuiltInDiag diag_;
+  ListenerCache listeners_{[this](const std::string& protocol) { return ask_listeners(protocol, diag_); },
+                           [this] { return clock_.now_ns(); }};
   std::int64_t as_of_ns_ = 0;  // of the connection that is being diagnosed
   std::int64_t started_ns_ = 0;
   std::int64_t ended_ns_ = 0;
@@ -152,6 +160,7 @@ Result<void> LiveTrace::prepare() {
   looked_ns_ = started_ns_;
   facts_.losses = LossLog(started_ns_);
   decoder_.emplace(host_names(*resolver_, witness_, tracer_->btf()), clock_.offset_ns());
+  diag_ = {tracer_->btf().has_built_in("tcp_diag_dump"), tracer_->btf().has_built_in("udp_diag_dump")};
   facts_.listeners = [this](const std::string& protocol, std::uint16_t port) {
     return listeners_.get(protocol, port, as_of_ns_);
   };
@@ -384,6 +393,7 @@ Result<void> LiveTrace::finish(Result<void> so_far) {
   // Programs go one after the other: what happens from now on would be seen by some of them only.
   ended_ns_ = clock_.now_ns();
   last_event_ns_ = static_cast<std::uint64_t>(ended_ns_ - clock_.offset_ns());
+  if (so_far) listeners_.hold();
   let_go();
   Result<void> result = so_far ? report_rest() : std::move(so_far);
   if (!result && result.error().status == ExitStatus::success) return result;  // nobody reads any more

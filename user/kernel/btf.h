@@ -40,6 +40,9 @@ class KernelBtf {
   // A function of vmlinux or of a module that is loaded now. BTF may list functions that
   // have no symbol of that name (".constprop.0"): check kallsyms too where it matters.
   [[nodiscard]] std::optional<KernelFunction> function(const std::string& name, const std::string& module);
+  // Whether vmlinux itself, not a module of it, has that function: what is in a table of functions is never
+  // left out of BTF.
+  [[nodiscard]] bool has_built_in(std::string_view function) const;
   // A raw tracepoint of vmlinux.
   [[nodiscard]] std::optional<KernelTracepoint> tracepoint(const std::string& name) const;
   // Whether a struct of vmlinux or of a module that is loaded now has a member of that name.
