@@ -31,6 +31,7 @@ constexpr std::array cause_functions = std::to_array<CauseFunction>({
     turned_away_at_accept,
     lost_in_stack,
     unreachable_by_this_host,
+    waits_for_next_hop,
     remote_end_refused,
     remote_icmp_error,
     nothing_came_back,

@@ -24,6 +24,11 @@ bool reached_socket(const ConnectionTrace& trace, const Packet& packet) {
          });
 }
 
+bool waits(const ConnectionTrace& trace, const Packet& packet) {
+  return std::any_of(trace.waits.begin(), trace.waits.end(),
+                     [&packet](const WaitFact& fact) { return fact.packet == packet.id; });
+}
+
 bool is_icmp_error(const ConnectionTrace& trace, const Packet& packet) {
   const auto& errors = trace.icmp_errors;
   return std::any_of(errors.begin(), errors.end(),
@@ -78,6 +83,7 @@ PacketOutcome outcome_of(const ConnectionTrace& trace, const Packet& packet) {
   if (reached_socket(trace, packet)) return PacketOutcome::delivered;
   if (was_reset(trace, packet, false)) return PacketOutcome::dropped;
   if (has_step(packet, StepKind::drop) && !is_taken(trace, packet, last)) return PacketOutcome::dropped;
+  if (waits(trace, packet)) return PacketOutcome::queued;
   if (last == nullptr)
     return has_step(packet, StepKind::drop) ? PacketOutcome::delivered : PacketOutcome::unknown;
   if (last->verdict == Verdict::queue) return PacketOutcome::queued;

@@ -65,6 +65,10 @@ bool apply(TrackedConnection& connection, TrackedPacket& packet, Observation& o)
     if (ends_attempt(*icmp)) connection.answers.push_back({o.ts_ns, packet.record.id, std::nullopt, *icmp});
     return false;
   }
+  if (const auto* neighbour = std::get_if<NeighbourObservation>(&o.detail)) {
+    add_neighbour(packet, o, *neighbour);
+    return false;
+  }
   if (const auto* drop = std::get_if<DropObservation>(&o.detail))
     return apply_drop(connection, packet, o, *drop);
   return false;

@@ -82,7 +82,10 @@ ConnectionTrace make_trace(const TrackedConnection& tracked, bool final) {
   ConnectionTrace trace;
   trace.connection = describe(tracked, final);
   trace.packets.reserve(tracked.packets.size());
-  for (const TrackedPacket& packet : tracked.packets) trace.packets.push_back(describe(tracked, packet));
+  for (const TrackedPacket& packet : tracked.packets) {
+    trace.packets.push_back(describe(tracked, packet));
+    if (packet.waits_for) trace.waits.push_back({packet.record.id, *packet.waits_for});
+  }
   trace.new_packets_from = std::min(tracked.reported_packets, trace.packets.size());
   trace.sockets = tracked.sockets;
   for (SocketFact& fact : trace.sockets) fact.at_client = fact.source == trace.connection.client;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -41,6 +42,12 @@ struct ListenerFact {
 struct DropFact {
   std::uint64_t packet = 0;
   DropObservation what;
+};
+
+// A packet that has not left: its next hop has not answered ARP or neighbour discovery so far.
+struct WaitFact {
+  std::uint64_t packet = 0;
+  std::string next_hop;
 };
 
 // An ICMP error that quotes a packet of the connection.
@@ -97,6 +104,7 @@ struct ConnectionTrace {
   std::vector<ListenerFact> listeners;
   std::vector<DropFact> drops;
   std::vector<IcmpErrorFact> icmp_errors;
+  std::vector<WaitFact> waits;
   Progress progress;
   std::uint32_t retransmissions = 0;  // SYNs sent again
   std::uint64_t packets_omitted = 0;  // seen, but beyond max_packets
