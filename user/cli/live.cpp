@@ -53,6 +53,10 @@ constexpr int gather_ms = 10;
 constexpr std::uint64_t is_load = 64;  // events taken at once
 // Events after which what is due by their own times is reported, so that no more than that gathers in memory.
 constexpr std::uint64_t events_a_turn = 8192;
+// Losses are looked for this often while events are taken, however long that lasts: which connections of the
+// time between they concern is not known.
+constexpr std::int64_t look_again_ns = 100'000'000;
+constexpr std::uint64_t events_a_look = 64;  // after which the time is asked
 
 std::vector<std::string> without(std::vector<std::string> lines, const std::vector<std::string>& known) {
   std::erase_if(lines, [&known](const std::string& line) {
@@ -313,11 +317,16 @@ void LiveTrace::say_notices() {
 
 Result<void> LiveTrace::drain() {
   std::uint64_t taken = 0;
-  while ((taken = reader_->drain(events_a_turn)) == events_a_turn) {
-    if (auto loss = report_loss(); !loss) return loss;
+  std::uint64_t last = 0;
+  while ((last = reader_->drain(events_a_look)) == events_a_look) {
+    taken += last;
+    const bool turn = taken % events_a_turn == 0;
+    if (turn || clock_.now_ns() - looked_ns_ >= look_again_ns)
+      if (auto loss = report_loss(); !loss) return loss;
+    if (!turn) continue;
     if (auto reported = report(); !reported) return reported;
   }
-  under_load_ = taken >= is_load;
+  under_load_ = taken + last >= is_load;
   return {};
 }
 
