@@ -165,6 +165,7 @@ static __always_inline int legacy_exit(__u64 skb, bool may_migrate, __u32 verdic
 	struct legacy_frame *frame;
 	struct cpu_context *cpu;
 	struct compare c = {};
+	__u64 task, start_ns;
 	int slot = -1;
 
 	cpu = this_context();
@@ -189,7 +190,11 @@ static __always_inline int legacy_exit(__u64 skb, bool may_migrate, __u32 verdic
 		settle_with_others(cpu, frame, slot, c.n_matched);
 	if (!frame->silent)
 		emit_walk(frame, scratch, c.n_matched, verdict);
+	task = frame->task;
+	start_ns = frame->start_ns;
 	close_frame(cpu, frame);
+	if (cpu->legacy_open)
+		free_inner(cpu, task, start_ns);
 	return 0;
 }
 

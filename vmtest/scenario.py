@@ -32,7 +32,7 @@ FAMILY_WORDS = {
 }
 
 KEYS = {
-    "": {"summary", "reuse", "boot", "topology", "pathtrace", "netns", "backends", "families", "thorough", "kernels", "skip", "rules", "values", "setup", "traffic", "status",
+    "": {"summary", "reuse", "boot", "topology", "pathtrace", "netns", "backends", "families", "thorough", "kernels", "skip", "under_load", "rules", "values", "setup", "traffic", "status",
          "changes", "ends", "expect", "every", "refuse", "expect_text", "refuse_text", "expect_stderr", "refuse_stderr"},
     "every": {"of", "is"},
     "rules": {"in", "lines", "text"},
@@ -42,7 +42,7 @@ KEYS = {
     "kill": {"kill"},
 }  # fmt: skip
 # Those of a pathtrace that the harness starts: `pathtrace = false` leaves that to the steps.
-OF_PATHTRACE = {"netns", "status", "ends", "expect", "every", "refuse", "expect_text", "refuse_text", "expect_stderr", "refuse_stderr"}
+OF_PATHTRACE = {"netns", "under_load", "status", "ends", "expect", "every", "refuse", "expect_text", "refuse_text", "expect_stderr", "refuse_stderr"}
 
 ENDING = ("KILL", "TERM", "INT")  # signals
 

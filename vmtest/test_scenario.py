@@ -176,6 +176,26 @@ class Check(unittest.TestCase):
                 problems = check.wrong_connections(variant, Path(name), lines)
                 self.assertEqual(len(problems), wrong and wrong + 1, problems)
 
+    def test_under_load_a_pathtrace_that_says_it_missed_something_may_be_unsure(self):
+        text = 'families = ["ipv4"]\nunder_load = true\n[[traffic]]\nconnect = "10.1.0.1"\nin = "c"\nport = 80\nis = { outcome = "closed" }\n'
+        (busy,) = variants(text)
+        (idle,) = variants(text.replace("under_load = true\n", ""))
+        ends = {"client": {"address": "10.1.0.2", "port": 1}, "server": {"address": "10.1.0.1", "port": 80}}
+        unsure = {"type": "connection", "protocol": "tcp", **ends, "outcome": "closed", "errno": None, "confidence": "partial"}
+        lost = {"type": "lost", "count": 1}
+        left_out = "pathtrace: the kernel left out a program 3 times, as an interrupt came while it ran\n"
+        with tempfile.TemporaryDirectory() as name:
+            (Path(name) / "steps").write_text("0 ok@10.1.0.2,1 \n")
+            for variant, lines, stderr, passes in (
+                (busy, [unsure], "", False),
+                (busy, [lost, unsure], "", True),
+                (busy, [unsure], left_out, True),
+                (busy, [{**unsure, "outcome": "reset"}], left_out, False),
+                (idle, [lost, unsure], left_out, False),
+            ):
+                (Path(name) / "stderr").write_text(stderr)
+                self.assertEqual(not check.wrong_connections(variant, Path(name), lines), passes, (lines, stderr))
+
     def test_a_vm_that_died_is_not_a_test_that_failed(self):
         words = [run.word_of(verdict) for verdict in ("timeout", "lost", "infrastructure", "finished")]
         self.assertEqual(words, ["TIMEOUT", "LOST", "INFRASTRUCTURE", "LOST"])

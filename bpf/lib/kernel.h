@@ -163,6 +163,17 @@ struct dst_entry {
 	short error;
 };
 
+struct neigh_table {
+	int family;
+};
+
+struct neighbour {
+	struct neigh_table *tbl;
+	u8 nud_state;
+	struct net_device *dev;
+	u8 primary_key[];
+};
+
 struct nf_hook_state {
 	u8 hook;
 	u8 pf;

@@ -43,6 +43,21 @@ static __always_inline void free_stale(struct cpu_context *cpu)
 	}
 }
 
+/* A walk that `task` began inside one of its own is over when that one is. A frame that it has still is
+ * without exit: the program was skipped, as it was running already, for the outer walk. */
+static __always_inline void free_inner(struct cpu_context *cpu, __u64 task, __u64 outer_ns)
+{
+	for (int i = 0; i < PT_FRAMES; i++) {
+		struct legacy_frame *frame = &cpu->legacy[i];
+
+		if (!frame->skb || frame->task != task || frame->start_ns <= outer_ns)
+			continue;
+		if (!frame->silent)
+			count_lost(PT_EVENT_LEGACY_WALK);
+		close_frame(cpu, frame);
+	}
+}
+
 static __always_inline bool shares_table(struct cpu_context *cpu, int except, __u64 info)
 {
 	for (int i = 0; i < PT_FRAMES; i++)

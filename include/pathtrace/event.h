@@ -45,6 +45,7 @@ enum pt_event_kind {
 	PT_EVENT_LISTENER_ACK =
 		14, /* a handshake's last ACK found no room at its listener: struct pt_listener_syn */
 	PT_EVENT_ICMP_ERROR = 13, /* the stack answers a packet with an ICMP error: struct pt_icmp_error */
+	PT_EVENT_NEIGHBOUR = 15,  /* a packet waits for its next hop, or no longer: struct pt_neighbour */
 };
 
 /* Who made a packet. */
@@ -205,6 +206,15 @@ struct pt_icmp_error {
 	__u8 code;
 	__u8 sent; /* 0: suppressed (rate limits, ...) */
 	__u8 pad[5];
+};
+
+/* e is the packet, e.oif where it will leave. */
+struct pt_neighbour {
+	struct pt_event e;
+	__u8 next_hop[16]; /* set if it waits */
+	__u8 family;	   /* of that address */
+	__u8 waits;	   /* 0: its next hop has answered, and it is sent */
+	__u8 pad[6];
 };
 
 /* e is the packet being answered with a RST. */

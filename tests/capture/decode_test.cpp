@@ -128,6 +128,23 @@ TEST(Decode, WhatAListenerIsBoundTo) {
   EXPECT_EQ(std::get<ListenerSynObservation>(decode(syn.e)->detail).bound_to, "[::]:80");
 }
 
+TEST(Decode, WhichNextHopIsWaitedFor) {
+  auto neighbour = event_of<pt_neighbour>(PT_EVENT_NEIGHBOUR);
+  neighbour.e.flow.family = AF_INET;
+  neighbour.family = AF_INET6;
+  neighbour.waits = 1;
+  inet_pton(AF_INET6, "fe80::1", neighbour.next_hop);
+  auto decoded = std::get<NeighbourObservation>(decode(neighbour.e)->detail);
+  EXPECT_TRUE(decoded.waits);
+  EXPECT_EQ(decoded.next_hop, "fe80::1");
+  neighbour.waits = 0;
+  decoded = std::get<NeighbourObservation>(decode(neighbour.e)->detail);
+  EXPECT_FALSE(decoded.waits);
+  EXPECT_EQ(decoded.next_hop, "");
+  neighbour.e.size = sizeof(pt_event);
+  EXPECT_EQ(checked_event(&neighbour, sizeof(neighbour)), nullptr);
+}
+
 TEST(Decode, AReasonThatTheKernelDoesNotGiveIsAbsent) {
   auto reset = event_of<pt_stack_reset>(PT_EVENT_STACK_RESET);
   reset.reason = ~0U;

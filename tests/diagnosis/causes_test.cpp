@@ -393,6 +393,54 @@ TEST(FirewallDrop, ARetransmissionThatGotThroughAcquitsTheRule) {
   EXPECT_EQ(c.cause.kind, CauseKind::no_listener);
 }
 
+// The SYN-ACK twice. The second one is dropped in an interrupt that interrupts a program of ours: its walk is
+// not seen, and perhaps a packet at another address neither.
+Events two_syn_acks(const Observation& first_walk, const std::string& first_dropped_in,
+                    const std::string& second_dropped_in) {
+  const Skb second = syn_ack().to("eth0").with_id(2).at(0x7700);
+  Events events{accepted(syn(), 0, Hook::input), at_listener(syn(), 3), first_walk};
+  if (!first_dropped_in.empty())
+    events.push_back(dropped(syn_ack().to("eth0"), 10, "NETFILTER_DROP", first_dropped_in));
+  events.push_back(dropped(second, 1'000'000, "NETFILTER_DROP", second_dropped_in));
+  return events;
+}
+
+TEST(FirewallDrop, OfTheOneBeforeWhereTheLastOnesWalkWasNotSeen) {
+  const Observation stopped = walk(syn_ack().to("eth0"), 9, Hook::output, {rule("OUTPUT", 1, Verdict::drop)});
+  const Connection c = last_diagnosis(two_syn_acks(stopped, "nf_hook_slow", "nf_hook_slow"));
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_drop);
+  ASSERT_TRUE(c.cause.rule);
+  EXPECT_EQ(c.cause.rule->rule, 1);
+  EXPECT_EQ(c.cause.summary, "iptables (legacy) filter/OUTPUT rule 1 drops the server's SYN-ACK");
+  EXPECT_EQ(c.confidence, Confidence::partial);
+  EXPECT_THAT(c.missing, testing::ElementsAre("how the SYN-ACK ended that was sent last"));
+}
+
+TEST(FirewallDrop, OfTheOneBeforeIsNotCreditedWithWhatAnotherFunctionDropped) {
+  const Observation stopped = walk(syn_ack().to("eth0"), 9, Hook::output, {rule("OUTPUT", 1, Verdict::drop)});
+  const Connection c = last_diagnosis(two_syn_acks(stopped, "nf_hook_slow", "nft_do_chain"));
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_drop);
+  EXPECT_FALSE(c.cause.rule);
+}
+
+TEST(FirewallDrop, OneBeforeThatGotThroughIsNoWitness) {
+  const Observation passed = accepted(syn_ack().to("eth0"), 9, Hook::output);
+  EXPECT_FALSE(last_diagnosis(two_syn_acks(passed, "", "nf_hook_slow")).cause.rule);
+}
+
+TEST(FirewallDrop, InAPlaceWhereTheLastOneWasNotSeen) {
+  const Skb first = syn().in(router).to("eth1").with_id(1);
+  const Connection c = diagnosed(
+      {accepted(first, 0, Hook::forward),
+       walk(syn().in(server_ns).with_id(1).at(0x8800), 5, Hook::input, {rule("INPUT", 3, Verdict::drop)}),
+       accepted(syn().in(router).to("eth1").with_id(2).at(0x9900), 1'000'000, Hook::forward)});
+  EXPECT_EQ(c.cause.kind, CauseKind::firewall_drop);
+  ASSERT_TRUE(c.cause.rule);
+  EXPECT_EQ(c.cause.rule->rule, 3);
+  EXPECT_EQ(c.netns, server_ns);
+  EXPECT_EQ(c.confidence, Confidence::partial);
+}
+
 TEST(FirewallDrop, AnotherPacketsDropIsNotCredited) {
   const Skb other = tcp(client, {"10.0.0.1", 81}, tcp_syn, 99).from("eth0");
   const auto traces =
@@ -456,6 +504,25 @@ TEST(ClientSocket, SaysItselfWhatConnectReturned) {
       {accepted(syn().to("eth0"), 0, Hook::output), socket(client, server, 3'000, state(2, 7, 113))});
   EXPECT_EQ(c.outcome, ConnectionOutcome::unreachable);
   EXPECT_EQ(c.error, "EHOSTUNREACH");
+}
+
+// Its application has its own patience, which ended before the answer came.
+TEST(ClientSocket, ThatIsClosedBeforeTheAnswerIsNotToldOfIt) {
+  const Skb sent = syn().made_locally().to("eth0");
+  const auto closed = [&sent](std::int64_t at, std::uint32_t error) {
+    return last_diagnosis(
+        {socket(client, server, -9, state(7, 2)), accepted(sent, 0, Hook::output),
+         icmp_answer(sent, 900'000, 3, 1), dropped(sent, 900'001, "NEIGH_FAILED"),
+         socket(client, server, at, state(2, 7, error)),
+         dropped(icmp_about(sent, 3, 1), 999'000, "QUEUE_PURGE", "skb_queue_purge_reason")});
+  };
+  const Connection c = closed(800'000, 0);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+  EXPECT_EQ(c.error, "ETIMEDOUT");
+  EXPECT_EQ(c.cause.kind, CauseKind::neighbour_failed);
+  EXPECT_EQ(closed(900'010, 113).outcome, ConnectionOutcome::unreachable);
+  // told by SO_ERROR while its socket was in use
+  EXPECT_EQ(closed(900'010, 0).error, "EHOSTUNREACH");
 }
 
 }  // namespace

@@ -97,6 +97,80 @@ TEST(Neighbour, ToldByTheFunctionWhereThereIsNoReason) {
   EXPECT_EQ(c.error, "EHOSTUNREACH");
 }
 
+const Skb forwarded = syn().to("eth1");
+
+// It has passed every rule, and is not gone.
+TEST(Neighbour, WhatWaitsForItHasNotLeft) {
+  auto traces = run({accepted(forwarded, 0, Hook::forward), neighbour(forwarded, 4, "10.0.0.1")});
+  ASSERT_EQ(traces.size(), 1U);
+  diagnose(traces[0], {});
+  const Connection& c = traces[0].connection;
+  EXPECT_EQ(c.cause.kind, CauseKind::neighbour_failed);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::in_progress);
+  EXPECT_EQ(c.error, std::nullopt);
+  EXPECT_EQ(c.confidence, Confidence::exact);
+  EXPECT_EQ(c.cause.summary,
+            "the SYN waits to leave through eth1: the next hop, 10.0.0.1, has not answered ARP so far");
+  const Packet& packet = traces[0].packets.at(0);
+  EXPECT_EQ(packet.outcome, PacketOutcome::queued);
+  EXPECT_NE(packet.steps.back().kind, StepKind::transmit);
+}
+
+TEST(Neighbour, OnceItHasAnsweredThePacketLeaves) {
+  auto traces = run({accepted(forwarded, 0, Hook::forward), neighbour(forwarded, 4, "10.0.0.1"),
+                     neighbour(forwarded, 700, "")});
+  ASSERT_EQ(traces.size(), 1U);
+  diagnose(traces[0], {});
+  EXPECT_EQ(traces[0].connection.cause.kind, CauseKind::no_reply);
+  const Packet& packet = traces[0].packets.at(0);
+  EXPECT_EQ(packet.outcome, PacketOutcome::forwarded);
+  EXPECT_EQ(packet.steps.back().kind, StepKind::transmit);
+  EXPECT_EQ(packet.steps.back().offset_ns, 700 * us);
+}
+
+TEST(Neighbour, WhereNoRuleSeesThePacket) {
+  const Skb sent = syn().made_locally().to("eth0");
+  const Events waits{socket(client, server, -9, state(7, 2)), neighbour(sent, 4, "10.0.0.254")};
+  EXPECT_EQ(diagnosed(waits).cause.kind, CauseKind::neighbour_failed);
+  Events left = waits;
+  append(left, {neighbour(sent, 700, "")});
+  EXPECT_NE(diagnosed(left).cause.kind, CauseKind::neighbour_failed);
+}
+
+TEST(Neighbour, WhatIsFreedDoesNotWait) {
+  const Connection c = diagnosed({accepted(forwarded, 0, Hook::forward), neighbour(forwarded, 4, "10.0.0.1"),
+                                  dropped(forwarded, 1'200'000, "NEIGH_QUEUEFULL", "__neigh_event_send")});
+  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+  EXPECT_EQ(c.cause.reason, "NEIGH_QUEUEFULL");
+}
+
+TEST(Neighbour, OneSentAgainDecides) {
+  const Skb again = forwarded.with_id(2).at(0x7700);
+  EXPECT_EQ(diagnosed({accepted(forwarded, 0, Hook::forward), neighbour(forwarded, 4, "10.0.0.1"),
+                       accepted(again, 1'000'000, Hook::forward)})
+                .cause.kind,
+            CauseKind::no_reply);
+}
+
+TEST(Neighbour, OfTheClientKeepsTheSynAck) {
+  const Skb answer = syn_ack().to("eth0");
+  const Connection c = diagnosed({accepted(syn(), 0, Hook::input), at_listener(syn(), 5),
+                                  accepted(answer, 20, Hook::output), neighbour(answer, 22, "fe80::9")});
+  EXPECT_EQ(c.cause.kind, CauseKind::neighbour_failed);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+  EXPECT_EQ(c.cause.summary,
+            "the SYN-ACK waits to leave through eth0: the next hop, fe80::9, has not answered neighbour "
+            "discovery so far");
+}
+
+TEST(Neighbour, ThatTheClientWaitedForNoLonger) {
+  const Connection c =
+      last_diagnosis({socket(client, server, -9, state(7, 2)), accepted(forwarded, 0, Hook::forward),
+                      neighbour(forwarded, 4, "10.0.0.1"), socket(client, server, 800'000, state(2, 7))});
+  EXPECT_EQ(c.outcome, ConnectionOutcome::timed_out);
+  EXPECT_EQ(c.cause.kind, CauseKind::neighbour_failed);
+}
+
 TEST(Sources, ReversePathFilter) {
   const Connection c = diagnosed(
       {accepted(syn(), 0, Hook::prerouting), dropped(syn(), 2, "IP_RPFILTER", "ip_rcv_finish_core")});

@@ -48,6 +48,54 @@ TEST(Established, AndClosedInOrder) {
   EXPECT_EQ(c.cause.kind, CauseKind::established);
 }
 
+Events closed_by_both() {
+  Events events = handshake();
+  append(events,
+         {accepted(tcp(client, server, tcp_fin | tcp_ack, isn + 1, server_isn + 1).from("eth0"), 900,
+                   Hook::input),
+          accepted(tcp(server, client, tcp_fin | tcp_ack, server_isn + 1, isn + 2).to("eth0"), 950,
+                   Hook::output),
+          accepted(tcp(client, server, tcp_ack, isn + 2, server_isn + 2).from("eth0"), 990, Hook::input)});
+  return events;
+}
+
+// The server's FIN went out twice. TIME_WAIT acknowledges the second, and the server's socket is gone by
+// then.
+TEST(Established, AResetAfterTheEndIsNone) {
+  const Skb late = tcp(client, server, tcp_ack, isn + 2, server_isn + 2).from("eth0").with_id(9).at(0x6600);
+  Events events = closed_by_both();
+  append(events, {accepted(late, 1'500, Hook::input), stack_reset(late, 1'501, true, 10),
+                  accepted(rst_to(late, Origin::stack).to("eth0"), 1'503, Hook::output)});
+  const Connection c = last_diagnosis(events);
+  EXPECT_EQ(c.outcome, ConnectionOutcome::closed);
+  EXPECT_EQ(c.cause.kind, CauseKind::established);
+  EXPECT_EQ(c.confidence, Confidence::exact);
+  // a socket that takes it was not at its end
+  append(events, {socket(client, server, 1'600, socket_event(SocketObservation::What::received_reset, 4))});
+  EXPECT_EQ(last_diagnosis(events).outcome, ConnectionOutcome::reset);
+}
+
+TEST(Established, AResetFromOutsideAfterTheEndIsNone) {
+  const Observation reset = accepted(tcp(client, server, tcp_rst, isn + 2).from("eth0"), 1'500, Hook::input);
+  Events events = closed_by_both();
+  events.push_back(reset);
+  EXPECT_EQ(last_diagnosis(events).outcome, ConnectionOutcome::closed);
+  events.erase(events.end() - 2);  // the ACK of the server's FIN
+  EXPECT_EQ(last_diagnosis(events).cause.kind, CauseKind::remote_reset);
+}
+
+TEST(Established, TheServersSocketTellsTheEndAsWell) {
+  const Skb late = tcp(client, server, tcp_ack, isn + 2, server_isn + 2).from("eth0").with_id(9).at(0x6600);
+  const auto outcome_if = [&late](std::uint32_t error) {
+    Events events = handshake();
+    append(events, {socket(server, client, 990, state(9, 7, error)), accepted(late, 1'500, Hook::input),
+                    stack_reset(late, 1'501)});
+    return last_diagnosis(events).outcome;
+  };
+  EXPECT_EQ(outcome_if(0), ConnectionOutcome::closed);
+  EXPECT_EQ(outcome_if(104), ConnectionOutcome::reset);  // in LAST_ACK, by a RST
+}
+
 // Asymmetric routing: the replies go by another router.
 TEST(Established, AClientThatGoesOnHasGotItsAnswer) {
   const Connection c =
@@ -483,6 +531,21 @@ TEST(PacketOutcomes, TheSocketThatTakesAResetFreesIt) {
             (std::vector{PacketOutcome::delivered}));
   EXPECT_EQ(outcomes({accepted(rst, 0, Hook::input), dropped(rst, 2, "NETFILTER_DROP")}),
             (std::vector{PacketOutcome::dropped}));
+}
+
+TEST(PacketOutcomes, TheReceiverOfAnIcmpErrorFreesIt) {
+  const Skb sent = syn().made_locally().to("eth0");
+  const auto outcome_of_error = [&sent](const std::string& reason, const std::string& where) {
+    const Skb error = icmp_about(sent, 3, 10).from("eth0");
+    return outcomes({accepted(sent, 0, Hook::output), accepted(error, 9, Hook::input),
+                     dropped(error, 12, reason, where)})
+        .back();
+  };
+  EXPECT_EQ(outcome_of_error("QUEUE_PURGE", "skb_queue_purge_reason"), PacketOutcome::delivered);
+  EXPECT_EQ(outcome_of_error("NOT_SPECIFIED", "skb_queue_purge"), PacketOutcome::delivered);
+  EXPECT_EQ(outcome_of_error("NOT_SPECIFIED", "icmpv6_rcv"), PacketOutcome::delivered);
+  EXPECT_EQ(outcome_of_error("ICMP_CSUM", "icmpv6_rcv"), PacketOutcome::dropped);
+  EXPECT_EQ(outcome_of_error("NETFILTER_DROP", "nf_hook_slow"), PacketOutcome::dropped);
 }
 
 TEST(Errors, AsTheKernelConvertsThem) {

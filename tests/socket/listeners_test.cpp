@@ -7,8 +7,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <fstream>
+#include <set>
+#include <string>
+#include <vector>
 
 #include "kernel/netns.h"
 #include "socket/ask_socket.h"
@@ -38,6 +42,18 @@ Bound bind_socket(int type, int family, bool v6only = false) {
   out.port = ntohs(family == AF_INET ? reinterpret_cast<sockaddr_in*>(&address)->sin_port
                                      : reinterpret_cast<sockaddr_in6*>(&address)->sin6_port);
   return out;
+}
+
+std::optional<std::vector<Listener>> find_listeners(const std::string& protocol, std::uint16_t port) {
+  auto taken = ListenerSnapshot::take(protocol, {});
+  return taken ? std::optional(taken->on_port(port)) : std::nullopt;
+}
+
+std::optional<FoundSocket> in_proc_net(std::uint16_t port) {
+  const auto sockets = ask_proc_net(true);
+  if (!sockets) return std::nullopt;
+  const auto found = std::ranges::find(*sockets, port, [](const FoundSocket& s) { return s.listener.port; });
+  return found == sockets->end() ? std::nullopt : std::optional(*found);
 }
 
 TEST(Listeners, AListenerIsFoundWithItsProcess) {
@@ -70,14 +86,62 @@ TEST(Listeners, UdpAndNothing) {
   EXPECT_TRUE(find_listeners("icmp", 1)->empty());
 }
 
+// A connection on every port, as one asks for them all at the end of a trace.
+TEST(Listeners, OneSnapshotHasAllPorts) {
+  const std::array<Bound, 3> bound{bind_socket(SOCK_STREAM, AF_INET), bind_socket(SOCK_STREAM, AF_INET),
+                                   bind_socket(SOCK_STREAM, AF_INET)};
+  auto taken = ListenerSnapshot::take("tcp", {});
+  ASSERT_TRUE(taken);
+  const Bound later = bind_socket(SOCK_STREAM, AF_INET);
+  for (const Bound& one : bound) {
+    const auto found = taken->on_port(one.port);
+    ASSERT_EQ(found.size(), 1U);
+    EXPECT_EQ(found.front().port, one.port);
+    EXPECT_EQ(found.front().pid, static_cast<std::uint32_t>(getpid()));
+  }
+  EXPECT_TRUE(taken->on_port(later.port).empty());
+}
+
+TEST(Listeners, SocketsThatShareAPortAreAllThere) {
+  ListenerSnapshot snapshot({{{.address = "10.0.0.1", .port = 80, .netns = {1, {}}}, 11},
+                             {{.address = "127.0.0.1", .port = 443, .netns = {1, {}}}, 12},
+                             {{.address = "10.0.0.1", .port = 80, .netns = {1, {}}}, 13},  // SO_REUSEPORT
+                             {{.address = "10.0.0.1", .port = 80, .netns = {2, {}}}, 14}},
+                            OwnerSearch({}));
+  const auto found = snapshot.on_port(80);
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0].netns.inode, 1U);
+  EXPECT_EQ(found[1].netns.inode, 2U);
+  EXPECT_EQ(found[0].pid, std::nullopt);
+}
+
 TEST(Listeners, WithoutSockDiagProcNetAnswers) {
   const Bound bound = bind_socket(SOCK_STREAM, AF_INET);
-  const auto sockets = ask_proc_net(true, bound.port);
+  const auto socket = in_proc_net(bound.port);
+  ASSERT_TRUE(socket);
+  EXPECT_EQ(socket->listener.address, "0.0.0.0");
+  EXPECT_EQ(socket->listener.backlog, 0U);
+  EXPECT_NE(socket->inode, 0U);
+}
+
+// The kernel lists those that listen before those that are connected.
+TEST(Listeners, ConnectionsInProcNetHideNoListener) {
+  std::vector<Bound> bound;
+  std::vector<Fd> connected;
+  for (int i = 0; i < 100; ++i) {  // more than fit in what the kernel prints at a time
+    bound.push_back(bind_socket(SOCK_STREAM, AF_INET));
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(bound.back().port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connected.emplace_back(socket(AF_INET, SOCK_STREAM, 0));
+    ASSERT_EQ(connect(connected.back().get(), reinterpret_cast<sockaddr*>(&to), sizeof(to)), 0);
+  }
+  const auto sockets = ask_proc_net(true);
   ASSERT_TRUE(sockets);
-  ASSERT_EQ(sockets->size(), 1U);
-  EXPECT_EQ(sockets->front().listener.address, "0.0.0.0");
-  EXPECT_EQ(sockets->front().listener.backlog, 0U);
-  EXPECT_NE(sockets->front().inode, 0U);
+  std::set<std::uint16_t> ports;
+  for (const FoundSocket& socket : *sockets) ports.insert(socket.listener.port);
+  for (const Bound& one : bound) EXPECT_TRUE(ports.contains(one.port)) << one.port;
 }
 
 TEST(Listeners, WhetherAWildcardServesIpv4) {
@@ -89,9 +153,9 @@ TEST(Listeners, WhetherAWildcardServesIpv4) {
     ASSERT_EQ(found->size(), 1U);
     EXPECT_EQ(found->front().address, "::");
     EXPECT_EQ(found->front().v6only, only);
-    const auto from_proc = ask_proc_net(true, bound.port);
+    const auto from_proc = in_proc_net(bound.port);
     ASSERT_TRUE(from_proc);
-    EXPECT_EQ(from_proc->front().listener.v6only, std::nullopt);
+    EXPECT_EQ(from_proc->listener.v6only, std::nullopt);
   }
 }
 
@@ -99,15 +163,14 @@ TEST(Listeners, WhatProcNetDoesNotTellTheSocketDoes) {
   const Bound bound = bind_socket(SOCK_STREAM, AF_INET);
   // unprivileged since 5.7; lo is there in every namespace
   ASSERT_EQ(setsockopt(bound.fd.get(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 3), 0);
-  auto found = ask_proc_net(true, bound.port);
+  auto found = in_proc_net(bound.port);
   ASSERT_TRUE(found);
-  ASSERT_EQ(found->size(), 1U);
-  Listener& listener = found->front().listener;
+  Listener& listener = found->listener;
   EXPECT_FALSE(listener.max_backlog);
   const Owner own{static_cast<std::uint32_t>(getpid()), "", bound.fd.get()};
-  ask_socket(own, found->front().inode + 1, listener);
+  ask_socket(own, found->inode + 1, listener);
   EXPECT_FALSE(listener.max_backlog) << "another file's";
-  ask_socket(own, found->front().inode, listener);
+  ask_socket(own, found->inode, listener);
   EXPECT_EQ(listener.max_backlog, 7U);
   EXPECT_EQ(listener.device, "lo");
   EXPECT_FALSE(listener.v6only);

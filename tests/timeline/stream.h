@@ -239,6 +239,13 @@ inline Observation icmp_answer(const Skb& skb, std::int64_t micros, std::uint8_t
   return o;
 }
 
+// `skb` waits for `next_hop`; "": that has answered, and it is sent.
+inline Observation neighbour(const Skb& skb, std::int64_t micros, const std::string& next_hop) {
+  Observation o = at(skb, micros);
+  o.detail = NeighbourObservation{!next_hop.empty(), next_hop};
+  return o;
+}
+
 inline Observation at_listener(const Skb& skb, std::int64_t micros,
                                ListenerSynObservation syn = {0, 128, false}) {
   Observation o = at(skb, micros);

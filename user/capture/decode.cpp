@@ -38,6 +38,8 @@ std::size_t minimum_size(const pt_event& event) {
       return sizeof(pt_drop);
     case PT_EVENT_ICMP_ERROR:
       return sizeof(pt_icmp_error);
+    case PT_EVENT_NEIGHBOUR:
+      return sizeof(pt_neighbour);
     case PT_EVENT_TRACE_LOG:
       return sizeof(pt_trace_log);
     case PT_EVENT_ACTIVE_RESET:
@@ -268,6 +270,12 @@ std::optional<Observation> Decoder::decode(const pt_event& event) const {
     case PT_EVENT_ICMP_ERROR: {
       const auto& icmp = as<pt_icmp_error>(event);
       o.detail = IcmpAnswerObservation{event.flow.family == AF_INET6, icmp.type, icmp.code, icmp.sent != 0};
+      return o;
+    }
+    case PT_EVENT_NEIGHBOUR: {
+      const auto& neighbour = as<pt_neighbour>(event);
+      const bool waits = neighbour.waits != 0;
+      o.detail = NeighbourObservation{waits, waits ? address_text(neighbour.next_hop, neighbour.family) : ""};
       return o;
     }
     case PT_EVENT_ACTIVE_RESET:

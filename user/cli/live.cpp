@@ -53,12 +53,22 @@ constexpr int gather_ms = 10;
 constexpr std::uint64_t is_load = 64;  // events taken at once
 // Events after which what is due by their own times is reported, so that no more than that gathers in memory.
 constexpr std::uint64_t events_a_turn = 8192;
+// Losses are looked for this often while events are taken, however long that lasts: which connections of the
+// time between they concern is not known.
+constexpr std::int64_t look_again_ns = 100'000'000;
+constexpr std::uint64_t events_a_look = 64;  // after which the time is asked
 
 std::vector<std::string> without(std::vector<std::string> lines, const std::vector<std::string>& known) {
   std::erase_if(lines, [&known](const std::string& line) {
     return std::find(known.begin(), known.end(), line) != known.end();
   });
   return lines;
+}
+
+std::optional<ListenerCache::Snapshot> ask_listeners(const std::string& protocol, const BuiltInDiag& diag) {
+  auto taken = ListenerSnapshot::take(protocol, diag);
+  if (!taken) return std::nullopt;
+  return [snapshot = std::move(*taken)](std::uint16_t port) mutable { return snapshot.on_port(port); };
 }
 
 class LiveTrace {
@@ -105,7 +115,9 @@ class LiveTrace {
   int command_status_ = 0;
   Timeline timeline_;
   Facts facts_;
-  ListenerCache listeners_{find_listeners, TraceClock::monotonic_ns};
+  BuiltInDiag diag_;
+  ListenerCache listeners_{[this](const std::string& protocol) { return ask_listeners(protocol, diag_); },
+                           [this] { return clock_.now_ns(); }};
   std::int64_t as_of_ns_ = 0;  // of the connection that is being diagnosed
   std::int64_t started_ns_ = 0;
   std::int64_t ended_ns_ = 0;
@@ -152,6 +164,7 @@ Result<void> LiveTrace::prepare() {
   looked_ns_ = started_ns_;
   facts_.losses = LossLog(started_ns_);
   decoder_.emplace(host_names(*resolver_, witness_, tracer_->btf()), clock_.offset_ns());
+  diag_ = {tracer_->btf().has_built_in("tcp_diag_dump"), tracer_->btf().has_built_in("udp_diag_dump")};
   facts_.listeners = [this](const std::string& protocol, std::uint16_t port) {
     return listeners_.get(protocol, port, as_of_ns_);
   };
@@ -304,11 +317,16 @@ void LiveTrace::say_notices() {
 
 Result<void> LiveTrace::drain() {
   std::uint64_t taken = 0;
-  while ((taken = reader_->drain(events_a_turn)) == events_a_turn) {
-    if (auto loss = report_loss(); !loss) return loss;
+  std::uint64_t last = 0;
+  while ((last = reader_->drain(events_a_look)) == events_a_look) {
+    taken += last;
+    const bool turn = taken % events_a_turn == 0;
+    if (turn || clock_.now_ns() - looked_ns_ >= look_again_ns)
+      if (auto loss = report_loss(); !loss) return loss;
+    if (!turn) continue;
     if (auto reported = report(); !reported) return reported;
   }
-  under_load_ = taken >= is_load;
+  under_load_ = taken + last >= is_load;
   return {};
 }
 
@@ -384,6 +402,7 @@ Result<void> LiveTrace::finish(Result<void> so_far) {
   // Programs go one after the other: what happens from now on would be seen by some of them only.
   ended_ns_ = clock_.now_ns();
   last_event_ns_ = static_cast<std::uint64_t>(ended_ns_ - clock_.offset_ns());
+  if (so_far) listeners_.hold();
   let_go();
   Result<void> result = so_far ? report_rest() : std::move(so_far);
   if (!result && result.error().status == ExitStatus::success) return result;  // nobody reads any more

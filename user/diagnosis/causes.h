@@ -54,6 +54,7 @@ std::optional<Candidate> turned_away_at_accept(const Story& story);
 // causes_stack.cpp
 std::optional<Candidate> lost_in_stack(const Story& story);
 std::optional<Candidate> unreachable_by_this_host(const Story& story);
+std::optional<Candidate> waits_for_next_hop(const Story& story);
 // causes_remote.cpp
 std::optional<Candidate> remote_end_refused(const Story& story);
 std::optional<Candidate> remote_icmp_error(const Story& story);

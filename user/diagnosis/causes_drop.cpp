@@ -3,6 +3,7 @@
 // these counts: what was dropped once and got through when sent again explains nothing.
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "diagnosis/causes.h"
 #include "diagnosis/listeners.h"
@@ -127,14 +128,40 @@ void blame(Candidate& candidate, const Story& story, const Packet& packet, const
   add_kernel_drop(candidate, story, packet);
 }
 
+const DropFact* netfilter_drop_of(const Story& story, const Packet& packet) {
+  for (const DropFact& drop : story.trace().drops)
+    if (drop.packet == packet.id && drop.what.reason == "NETFILTER_DROP") return &drop;
+  return nullptr;
+}
+
+// What stopped the same sent before, if this one was not seen there, or the kernel dropped it in the same
+// function and its walk was not seen. An interrupt's packet passes unseen where it interrupts a program that
+// watches.
+std::optional<Stop> stop_of_one_before(const Story& story, const Packet& packet) {
+  if (const Packet* before = story.got_further_before(packet)) return stop_of(*before);
+  const DropFact* drop = netfilter_drop_of(story, packet);
+  if (drop == nullptr || drop->what.loss != PT_LOSS_UNEXPLAINED) return std::nullopt;
+  const Packet* before = story.last([&](const Packet& p) {
+    return p.ts_ns < packet.ts_ns && p.netns == packet.netns && p.direction == packet.direction &&
+           p.protocol == packet.protocol && p.flags == packet.flags;
+  });
+  const DropFact* drop_before = before == nullptr ? nullptr : netfilter_drop_of(story, *before);
+  if (drop_before == nullptr || drop_before->what.where != drop->what.where) return std::nullopt;
+  return stop_of(*before);
+}
+
 }  // namespace
 
 std::optional<Candidate> dropped_by_rule(const Story& story) {
   for (const Packet* packet : suspects(story)) {
     if (packet == nullptr || was_rejected(*packet)) continue;
-    const auto stop = stop_of(*packet);
+    auto stop = stop_of(*packet);
+    const bool seen = stop.has_value();
+    if (!seen) stop = stop_of_one_before(story, *packet);
     if (!stop) continue;
+    const Packet* last = std::exchange(packet, stop->packet);
     Candidate candidate = loss_of(story, *packet);
+    if (!seen) candidate.missing.push_back("how the " + packet_name(*last) + " ended that was sent last");
     blame(candidate, story, *packet, *stop->step);
     if (story.is_connecting() && packet->direction == Direction::original)
       add_unreached_listener(candidate, story, *packet);
@@ -163,12 +190,6 @@ std::optional<Candidate> path_mtu_message_dropped(const Story& story) {
 }
 
 namespace {
-
-const DropFact* netfilter_drop_of(const Story& story, const Packet& packet) {
-  for (const DropFact& drop : story.trace().drops)
-    if (drop.packet == packet.id && drop.what.reason == "NETFILTER_DROP") return &drop;
-  return nullptr;
-}
 
 // What connection tracking itself said of the packet, if it dropped it.
 void blame_hook(Candidate& candidate, const Story& story, const Packet& packet, const DropFact& drop) {

@@ -175,6 +175,7 @@ std::optional<Candidate> nothing_came_back(const Story& story) {
   const Packet* packet = last_unanswered(story);
   // under a translated address, it may have been dropped or answered
   if (packet == nullptr || client_went_on(story) || story.is_translated()) return std::nullopt;
+  if (story.got_further_before(*packet) != nullptr) return std::nullopt;
   const PacketOutcome outcome = outcome_of(story.trace(), *packet);
   const bool left = outcome == PacketOutcome::sent || outcome == PacketOutcome::forwarded;
   if (!left || !packet->oif || packet->oif == "lo") return std::nullopt;

@@ -176,6 +176,7 @@ std::optional<Candidate> reset_by_stack(const Story& story) {
     const Packet* packet = story.packet(answer.packet);
     if (reset == nullptr || packet == nullptr || (is_syn(*packet) && !reset->has_socket)) continue;
     if (is_syn(*packet) && !story.is_connecting()) continue;
+    if (story.was_over(packet->ts_ns)) continue;
     if (story.stop_of_answer(answer)) return std::nullopt;
     const bool refused = is_syn(*packet) && story.is_connecting();
     Candidate candidate = reset_candidate(Rank::local_answer, CauseKind::stack_reset);
@@ -206,6 +207,7 @@ std::optional<Candidate> reset_by_remote(const Story& story) {
                     !stop_of(*reset);
   const SocketFact* received = last_fact(story, SocketObservation::What::received_reset);
   if (!seen && (reset != nullptr || received == nullptr)) return std::nullopt;
+  if (seen && story.was_over(reset->ts_ns)) return std::nullopt;
   Candidate candidate = reset_candidate(Rank::remote_answer, CauseKind::remote_reset);
   if (seen) {
     candidate.netns = reset->netns;

@@ -98,4 +98,33 @@ std::optional<Candidate> unreachable_by_this_host(const Story& story) {
   return std::nullopt;
 }
 
+// The packet is where the host keeps what it can't send yet. If nothing changes, the kernel gives up after 3
+// s (mcast_solicit times retrans_time) and tells a client.
+std::optional<Candidate> waits_for_next_hop(const Story& story) {
+  if (!story.is_connecting() || !story.trace().waited) return std::nullopt;
+  const Packet* packet = story.trace().progress.syn_ack ? story.last(is_syn_ack) : story.last_opening();
+  const auto& waits = story.trace().waits;
+  const auto wait = std::find_if(waits.begin(), waits.end(), [packet](const WaitFact& fact) {
+    return packet != nullptr && fact.packet == packet->id;
+  });
+  if (wait == waits.end()) return std::nullopt;
+  Candidate candidate;
+  candidate.rank = Rank::silence;
+  if (story.is_tcp() && (story.trace().progress.client_closed || is_syn_ack(*packet))) {
+    candidate.outcome = ConnectionOutcome::timed_out;
+    candidate.error = "ETIMEDOUT";
+  }
+  candidate.netns = packet->netns;
+  candidate.rests_on = {packet};
+  Cause& cause = candidate.cause;
+  cause.kind = CauseKind::neighbour_failed;
+  const bool ipv6 = wait->next_hop.find(':') != std::string::npos;
+  cause.summary = "the " + packet_name(*packet) + " waits" + story.in_namespace(packet->netns) +
+                  (packet->oif ? " to leave through " + *packet->oif : "") + ": the next hop, " +
+                  wait->next_hop + ", has not answered " + (ipv6 ? "neighbour discovery" : "ARP") + " so far";
+  cause.evidence.push_back("__neigh_event_send kept the " + packet_name(*packet) + " for " + wait->next_hop +
+                           ", and it was not sent since");
+  return candidate;
+}
+
 }  // namespace pathtrace

@@ -6,6 +6,7 @@
 #include <optional>
 #include <ranges>
 #include <utility>
+#include <vector>
 
 #include "diagnosis/causes.h"
 #include "diagnosis/errors.h"
@@ -18,20 +19,24 @@ namespace {
 
 // A new cause is a function of its own and a line here. Of equal ranks the earlier wins.
 constexpr std::array cause_functions = std::to_array<CauseFunction>({
+    // it was not let through
     rejected_by_rule,
     rejected_unseen,
     dropped_by_rule,
     path_mtu_message_dropped,
     dropped_by_other_hook,
+    // nobody took it
     nothing_listens,
     datagram_port_closed,
     dropped_by_listener,
     turned_away_at_accept,
     lost_in_stack,
     unreachable_by_this_host,
+    waits_for_next_hop,
     remote_end_refused,
     remote_icmp_error,
     nothing_came_back,
+    // it was made
     application_reset,
     gave_up,
     reset_by_stack,
@@ -50,6 +55,33 @@ Candidate best_cause(const Story& story) {
   return std::move(*best);
 }
 
+// When the client may have been told of an error: a RST or an ICMP error that was made here or passed a rule.
+// What is only seen to be freed may have been there for long.
+std::vector<std::int64_t> answer_times(const Story& story) {
+  std::vector<std::int64_t> times;
+  for (const Answer& answer : story.trace().answers) times.push_back(answer.ts_ns);
+  for (const Packet& packet : story.trace().packets)
+    if (packet.direction == Direction::reply && (is_reset(packet) || is_icmp_error(story, packet)) &&
+        std::any_of(packet.steps.begin(), packet.steps.end(), is_decision))
+      times.push_back(packet.ts_ns);
+  return times;
+}
+
+// The application closed its socket before there was anything to be told. (An error that came while the
+// socket was in use is told by SO_ERROR and leaves it open: sk_err_soft.)
+bool gave_up_before(const Story& story, std::int64_t closed_ns) {
+  const auto times = answer_times(story);
+  return !times.empty() && *std::min_element(times.begin(), times.end()) > closed_ns;
+}
+
+void set_given_up(Candidate& candidate) {
+  if (candidate.outcome != ConnectionOutcome::refused && candidate.outcome != ConnectionOutcome::unreachable)
+    return;
+  candidate.outcome = ConnectionOutcome::timed_out;
+  candidate.error = "ETIMEDOUT";
+  candidate.cause.evidence.emplace_back("the client closed its socket before an answer came");
+}
+
 // Where the client's socket is on this host, it says itself what connect() returned.
 void believe_client_socket(Candidate& candidate, const Story& story) {
   if (!story.is_connecting() || !story.is_tcp()) return;
@@ -58,6 +90,7 @@ void believe_client_socket(Candidate& candidate, const Story& story) {
     const bool closed = fact.what.what == SocketObservation::What::state_change && fact.what.old_state == 2 &&
                         fact.what.new_state == 7;
     if (!fact.at_client || !closed) continue;
+    if (fact.what.error == 0 && gave_up_before(story, fact.ts_ns)) set_given_up(candidate);
     const auto error = error_of_number(fact.what.error);
     if (!error) return;
     candidate.outcome = error->outcome;

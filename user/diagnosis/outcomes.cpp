@@ -24,12 +24,36 @@ bool reached_socket(const ConnectionTrace& trace, const Packet& packet) {
          });
 }
 
+bool waits(const ConnectionTrace& trace, const Packet& packet) {
+  return std::any_of(trace.waits.begin(), trace.waits.end(),
+                     [&packet](const WaitFact& fact) { return fact.packet == packet.id; });
+}
+
+bool is_icmp_error(const ConnectionTrace& trace, const Packet& packet) {
+  const auto& errors = trace.icmp_errors;
+  return std::any_of(errors.begin(), errors.end(),
+                     [&packet](const IcmpErrorFact& fact) { return fact.packet == packet.id; });
+}
+
+// An ICMP error is freed by kfree_skb when its receiver has dealt with it: with the socket that keeps it to
+// be asked for (sk_error_queue, of TCP in SYN_SENT since 5.18), or by icmpv6_rcv() (up to 6.1).
+bool is_end_of_taken_error(const Step& drop) {
+  const std::string where = drop.where.value_or("");
+  return where.starts_with("skb_queue_purge") || where.starts_with("skb_errqueue_purge") ||
+         (where == "icmpv6_rcv" && drop.reason.value_or("NOT_SPECIFIED") == "NOT_SPECIFIED");
+}
+
 // The socket that takes a RST frees it as a "drop".
-bool is_taken_reset(const Packet& packet, const Step* last) {
+bool is_end_of_taken_reset(const Step& drop) { return drop.reason != "NETFILTER_DROP"; }
+
+// All that looks like the loss of this packet is its receiver's doing.
+bool is_taken(const ConnectionTrace& trace, const Packet& packet, const Step* last) {
   const bool at_socket = last == nullptr || last->hook == Hook::input;
-  return at_socket && is_reset(packet) &&
-         std::none_of(packet.steps.begin(), packet.steps.end(),
-                      [](const Step& s) { return s.kind == StepKind::drop && s.reason == "NETFILTER_DROP"; });
+  const bool error = is_icmp_error(trace, packet);
+  if (!error && !(at_socket && is_reset(packet))) return false;
+  return std::all_of(packet.steps.begin(), packet.steps.end(), [error](const Step& step) {
+    return step.kind != StepKind::drop || (error ? is_end_of_taken_error(step) : is_end_of_taken_reset(step));
+  });
 }
 
 PacketOutcome by_hook(const Step& last) {
@@ -58,7 +82,8 @@ PacketOutcome outcome_of(const ConnectionTrace& trace, const Packet& packet) {
     return last->verdict == Verdict::reject ? PacketOutcome::rejected : PacketOutcome::dropped;
   if (reached_socket(trace, packet)) return PacketOutcome::delivered;
   if (was_reset(trace, packet, false)) return PacketOutcome::dropped;
-  if (has_step(packet, StepKind::drop) && !is_taken_reset(packet, last)) return PacketOutcome::dropped;
+  if (has_step(packet, StepKind::drop) && !is_taken(trace, packet, last)) return PacketOutcome::dropped;
+  if (waits(trace, packet)) return PacketOutcome::queued;
   if (last == nullptr)
     return has_step(packet, StepKind::drop) ? PacketOutcome::delivered : PacketOutcome::unknown;
   if (last->verdict == Verdict::queue) return PacketOutcome::queued;

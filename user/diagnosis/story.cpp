@@ -50,6 +50,14 @@ const Packet* Story::packet(std::uint64_t id) const {
   return found == by_id_.end() ? nullptr : found->second;
 }
 
+bool Story::was_over(std::int64_t ts_ns) const {
+  const std::int64_t closed_ns = trace_.progress.closed_ns;
+  return closed_ns != 0 && ts_ns > closed_ns &&
+         std::none_of(trace_.sockets.begin(), trace_.sockets.end(), [closed_ns](const SocketFact& fact) {
+           return fact.what.what == SocketObservation::What::received_reset && fact.ts_ns > closed_ns;
+         });
+}
+
 const Packet* Story::last(const std::function<bool(const Packet&)>& wanted) const {
   const auto found = std::find_if(trace_.packets.rbegin(), trace_.packets.rend(), wanted);
   return found == trace_.packets.rend() ? nullptr : &*found;
@@ -60,6 +68,20 @@ const Packet* Story::last_opening() const {
     if (p.direction != Direction::original || is_icmp_error(*this, p)) return false;
     return !is_tcp() || is_syn(p);
   });
+}
+
+const Packet* Story::got_further_before(const Packet& packet) const {
+  const auto is_same = [&packet](const Packet& p) {
+    return p.direction == packet.direction && p.protocol == packet.protocol && p.flags == packet.flags;
+  };
+  const auto& all = trace_.packets;
+  const auto first = std::find_if(all.begin(), all.end(), is_same);
+  // where the last one was first seen, like the others before it
+  const Packet* again = last([&](const Packet& p) { return is_same(p) && p.netns == first->netns; });
+  std::set<std::uint32_t> seen;
+  for (const Packet& p : all)
+    if (is_same(p) && p.ts_ns >= again->ts_ns) seen.insert(p.netns.inode);
+  return last([&](const Packet& p) { return is_same(p) && !seen.contains(p.netns.inode); });
 }
 
 std::optional<Stop> Story::stop_of_answer(const Answer& answer) const {

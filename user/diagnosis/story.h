@@ -30,10 +30,15 @@ class Story {
   [[nodiscard]] bool spans_namespaces() const { return spans_namespaces_; }
 
   [[nodiscard]] const Packet* packet(std::uint64_t id) const;
+  // It was closed in order before `ts_ns`, and no socket took a RST since.
+  [[nodiscard]] bool was_over(std::int64_t ts_ns) const;
   // The last packet that `wanted` accepts; nullptr if there is none.
   [[nodiscard]] const Packet* last(const std::function<bool(const Packet&)>& wanted) const;
   // The last sighting of what opens the connection: the SYN; UDP and ICMP: the client's last packet.
   [[nodiscard]] const Packet* last_opening() const;
+  // The same sent before, where it got to a namespace in which this one, sent last, was not seen: its last
+  // sighting there. This one went another way, or events of it are missing.
+  [[nodiscard]] const Packet* got_further_before(const Packet& packet) const;
   // A rule that it matched changes its addresses: from there on its packets are another connection's, which
   // this one is not joined with.
   [[nodiscard]] bool is_translated() const;

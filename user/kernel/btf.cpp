@@ -97,6 +97,10 @@ std::optional<KernelFunction> KernelBtf::function(const std::string& name, const
   return std::nullopt;
 }
 
+bool KernelBtf::has_built_in(std::string_view function) const {
+  return vmlinux_.functions.contains(function);
+}
+
 std::optional<KernelTracepoint> KernelBtf::tracepoint(const std::string& name) const {
   const auto found = vmlinux_.tracepoints.find(name);
   if (found == vmlinux_.tracepoints.end()) return std::nullopt;

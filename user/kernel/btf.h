@@ -43,6 +43,9 @@ class KernelBtf {
   // Whether the kernel has type information of a module, which must be loaded (CONFIG_DEBUG_INFO_BTF_MODULES,
   // since 5.11).
   [[nodiscard]] bool has_types(const std::string& module) { return types_of(module) != nullptr; }
+  // Whether vmlinux itself, not a module of it, has that function: what is in a table of functions is never
+  // left out of BTF.
+  [[nodiscard]] bool has_built_in(std::string_view function) const;
   // A raw tracepoint of vmlinux.
   [[nodiscard]] std::optional<KernelTracepoint> tracepoint(const std::string& name) const;
   // Whether a struct of vmlinux or of a module that is loaded now has a member of that name.

@@ -24,12 +24,14 @@
 #include <string_view>
 #include <system_error>
 #include <thread>
+#include <unordered_map>
 #include <unordered_set>
 
 namespace pathtrace {
 namespace {
 
 constexpr auto kNamedDirectories = std::to_array<const char*>({"/run/netns", "/run/docker/netns"});
+constexpr std::string_view kNamedByUsers = "/run/netns/";
 
 std::vector<std::string> directory_entries(const std::string& path) {
   std::vector<std::string> names;
@@ -49,20 +51,37 @@ bool is_number(std::string_view text) {
          std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
-// The inode of the namespace `path` refers to without opening it; 0 if it refers to none.
-// A name in /run/netns whose mount is gone is an ordinary empty file on the directory's own
-// device, hence the comparison with the device of a known namespace.
-std::uint32_t netns_inode(const std::string& path) {
+// The device that files of namespaces are on; nullopt without /proc.
+std::optional<dev_t> nsfs_device() {
   struct stat own {};
-  struct stat file {};
-  if (::stat("/proc/self/ns/net", &own) != 0 || ::stat(path.c_str(), &file) != 0) return 0;
-  return file.st_dev == own.st_dev ? static_cast<std::uint32_t>(file.st_ino) : 0;
+  if (::stat("/proc/self/ns/net", &own) != 0) return std::nullopt;
+  return own.st_dev;
 }
 
-std::vector<std::string> process_paths() {
+// The inode of the namespace `path` refers to without opening it; 0 if it refers to none.
+// A name in /run/netns whose mount is gone is an ordinary empty file on the directory's own
+// device, hence the comparison.
+std::uint32_t netns_inode(const std::string& path) {
+  static const std::optional<dev_t> device = nsfs_device();
+  struct stat file {};
+  if (!device || ::stat(path.c_str(), &file) != 0) return 0;
+  return file.st_dev == *device ? static_cast<std::uint32_t>(file.st_ino) : 0;
+}
+
+// "/proc/PID" of each.
+std::vector<std::string> process_directories() {
   std::vector<std::string> paths;
   for (const std::string& name : directory_entries("/proc"))
-    if (is_number(name)) paths.push_back("/proc/" + name + "/ns/net");
+    if (is_number(name)) paths.push_back("/proc/" + name);
+  return paths;
+}
+
+// The caller's own namespace, and those that are mounted somewhere.
+std::vector<std::string> mounted_paths() {
+  std::vector<std::string> paths = {"/proc/self/ns/net"};
+  for (const char* directory : kNamedDirectories)
+    for (const std::string& name : directory_entries(directory))
+      paths.push_back(std::string(directory) + "/" + name);
   return paths;
 }
 
@@ -106,12 +125,14 @@ std::optional<std::string> container_id(const std::string& process_directory) {
   return std::nullopt;
 }
 
+std::optional<std::string> container_of(const std::string& process_directory) {
+  const auto id = container_id(process_directory);
+  return id ? std::optional("container:" + *id) : std::nullopt;
+}
+
 std::optional<std::string> container_name(std::uint32_t inode) {
-  for (const std::string& pid : directory_entries("/proc")) {
-    if (!is_number(pid) || netns_inode("/proc/" + pid + "/ns/net") != inode) continue;
-    if (const auto id = container_id("/proc/" + pid)) return "container:" + *id;
-    return std::nullopt;
-  }
+  for (const std::string& process : process_directories())
+    if (netns_inode(process + "/ns/net") == inode) return container_of(process);
   return std::nullopt;
 }
 
@@ -143,20 +164,32 @@ std::optional<std::string> netns_name(std::uint32_t inode) {
   return container_name(inode);
 }
 
+// Each process is looked at once, however many namespaces there are.
 std::vector<Netns> all_netns() {
-  std::vector<std::string> paths = {"/proc/self/ns/net"};
-  for (const char* directory : kNamedDirectories)
-    for (const std::string& name : directory_entries(directory))
-      paths.push_back(std::string(directory) + "/" + name);
-  for (std::string& path : process_paths()) paths.push_back(std::move(path));
-
   std::vector<Netns> found;
-  std::unordered_set<std::uint32_t> seen;
-  for (const std::string& path : paths) {
+  std::unordered_map<std::uint32_t, std::size_t> places;
+  const auto place = [&](const std::string& path) {
     const std::uint32_t inode = netns_inode(path);
-    if (inode == 0 || !seen.insert(inode).second) continue;
-    remembered_path(inode, path);
-    found.push_back({inode, netns_name(inode)});
+    const auto [known, is_new] = places.emplace(inode, found.size());
+    if (is_new && inode != 0) {
+      remembered_path(inode, path);
+      found.push_back({inode, std::nullopt});
+    }
+    return inode == 0 ? nullptr : &found[known->second];
+  };
+  for (const std::string& path : mounted_paths()) {
+    Netns* netns = place(path);
+    if (netns != nullptr && !netns->name && path.starts_with(kNamedByUsers))
+      netns->name = path.substr(kNamedByUsers.size());
+  }
+  // A named one is no container, whatever runs in it, and the first namespace of the machine neither.
+  const std::uint32_t first = netns_inode("/proc/1/ns/net");
+  std::unordered_set<std::uint32_t> asked;
+  for (const std::string& process : process_directories()) {
+    Netns* netns = place(process + "/ns/net");
+    if (netns == nullptr || netns->name || netns->inode == first || !asked.insert(netns->inode).second)
+      continue;
+    netns->name = container_of(process);
   }
   return found;
 }
@@ -180,11 +213,8 @@ Result<Netns> find_netns(const std::string& arg) {
 Fd open_netns(std::uint32_t inode) {
   if (const auto path = remembered_path(inode))
     if (Fd fd = open_if(*path, inode)) return fd;
-  std::vector<std::string> paths = {"/proc/self/ns/net"};
-  for (const char* directory : kNamedDirectories)
-    for (const std::string& name : directory_entries(directory))
-      paths.push_back(std::string(directory) + "/" + name);
-  for (std::string& path : process_paths()) paths.push_back(std::move(path));
+  std::vector<std::string> paths = mounted_paths();
+  for (const std::string& process : process_directories()) paths.push_back(process + "/ns/net");
   for (const std::string& path : paths) {
     if (netns_inode(path) != inode) continue;
     if (Fd fd = open_if(path, inode)) {

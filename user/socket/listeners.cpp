@@ -2,29 +2,22 @@
 #include "socket/listeners.h"
 
 #include <algorithm>
+#include <iterator>
 #include <unordered_set>
+#include <utility>
 
 #include "kernel/netns.h"
 #include "socket/ask_socket.h"
-#include "socket/owners.h"
-#include "socket/sock_diag.h"
 
 namespace pathtrace {
 namespace {
 
-struct Asked {
-  std::vector<FoundSocket> sockets;
-  bool answered = false;
-};
+std::uint16_t port_of(const FoundSocket& socket) { return socket.listener.port; }
 
-void ask(const std::string& protocol, std::uint16_t port, const Netns& netns, Asked& asked) {
-  const auto found = ask_namespace(protocol, port);
-  if (!found) return;
-  asked.answered = true;
-  for (FoundSocket socket : *found) {
-    socket.listener.netns = netns;
-    asked.sockets.push_back(std::move(socket));
-  }
+std::unordered_set<std::uint64_t> inodes_of(const std::vector<FoundSocket>& sockets) {
+  std::unordered_set<std::uint64_t> inodes;
+  for (const FoundSocket& socket : sockets) inodes.insert(socket.inode);
+  return inodes;
 }
 
 // Several sockets of a program may share address and port (SO_REUSEPORT): one says it all.
@@ -42,29 +35,45 @@ void drop_repeats(std::vector<Listener>& listeners) {
 
 }  // namespace
 
-std::optional<std::vector<Listener>> find_listeners(const std::string& protocol, std::uint16_t port) {
-  Asked asked;
+ListenerSnapshot::ListenerSnapshot(std::vector<FoundSocket> sockets, OwnerSearch owners)
+    : sockets_(std::move(sockets)), owners_(std::move(owners)) {
+  std::ranges::stable_sort(sockets_, {}, port_of);
+}
+
+std::optional<ListenerSnapshot> ListenerSnapshot::take(const std::string& protocol,
+                                                       const BuiltInDiag& built_in) {
+  std::vector<FoundSocket> sockets;
+  if (protocol != "tcp" && protocol != "udp") return ListenerSnapshot({}, OwnerSearch({}));
+  bool answered = false;
   const std::uint32_t own = own_netns();
   for (const Netns& netns : all_netns()) {
-    const auto work = [&] { ask(protocol, port, netns, asked); };
+    const auto ask = [&] {
+      auto found = ask_namespace(protocol, built_in);
+      if (!found) return;
+      answered = true;
+      for (FoundSocket& socket : *found) socket.listener.netns = netns;
+      std::ranges::move(*found, std::back_inserter(sockets));
+    };
     // One's own needs no permission to be entered.
     if (netns.inode == own)
-      work();
+      ask();
     else
-      (void)in_netns(netns.inode, work);
+      (void)in_netns(netns.inode, ask);
   }
-  if (!asked.answered) return std::nullopt;
-  std::unordered_set<std::uint64_t> inodes;
-  for (const auto& socket : asked.sockets) inodes.insert(socket.inode);
-  const auto owners = find_owners(std::move(inodes));
+  if (!answered) return std::nullopt;
+  OwnerSearch owners(inodes_of(sockets));
+  return ListenerSnapshot(std::move(sockets), std::move(owners));
+}
+
+std::vector<Listener> ListenerSnapshot::on_port(std::uint16_t port) {
   std::vector<Listener> out;
-  for (const auto& socket : asked.sockets) {
+  for (const FoundSocket& socket : std::ranges::equal_range(sockets_, port, {}, port_of)) {
     out.push_back(socket.listener);
-    const auto owner = owners.find(socket.inode);
-    if (owner == owners.end()) continue;
-    out.back().pid = owner->second.pid;
-    out.back().program = owner->second.program;
-    ask_socket(owner->second, socket.inode, out.back());
+    const Owner* owner = owners_.find(socket.inode);
+    if (owner == nullptr) continue;
+    out.back().pid = owner->pid;
+    out.back().program = owner->program;
+    ask_socket(*owner, socket.inode, out.back());
   }
   drop_repeats(out);
   return out;

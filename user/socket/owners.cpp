@@ -9,13 +9,12 @@
 #include <array>
 #include <charconv>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <memory>
 #include <optional>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 namespace pathtrace {
 namespace {
@@ -36,17 +35,12 @@ void each_entry(const std::string& path, F&& take) {
     if (!take(dirfd(directory.get()), entry->d_name)) return;
 }
 
-std::vector<std::uint32_t> processes() {
-  std::vector<std::uint32_t> out;
-  each_entry("/proc", [&](int, const char* name) {
-    std::uint32_t pid = 0;
-    const char* end = name + std::strlen(name);
-    if (const auto parsed = std::from_chars(name, end, pid); parsed.ptr == end && parsed.ec == std::errc())
-      out.push_back(pid);
-    return true;
-  });
-  std::sort(out.begin(), out.end());
-  return out;
+template <typename T>
+std::optional<T> number(std::string_view text) {
+  T value{};
+  const char* end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, value);
+  return parsed.ec == std::errc() && parsed.ptr == end ? std::optional(value) : std::nullopt;
 }
 
 std::optional<std::uint64_t> socket_inode(int directory, const char* name) {
@@ -54,16 +48,14 @@ std::optional<std::uint64_t> socket_inode(int directory, const char* name) {
   const ssize_t length = readlinkat(directory, name, target.data(), target.size());
   std::string_view text(target.data(), static_cast<std::size_t>(std::max<ssize_t>(length, 0)));
   constexpr std::string_view prefix = "socket:[";
-  if (!text.starts_with(prefix)) return std::nullopt;
+  if (!text.starts_with(prefix) || !text.ends_with(']')) return std::nullopt;
   text.remove_prefix(prefix.size());
-  std::uint64_t inode = 0;
-  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), inode);
-  if (parsed.ec != std::errc()) return std::nullopt;
-  return inode;
+  text.remove_suffix(1);
+  return number<std::uint64_t>(text);
 }
 
-std::string program_of(std::uint32_t pid) {
-  std::ifstream in("/proc/" + std::to_string(pid) + "/comm");
+std::string program_of(const std::string& process) {
+  std::ifstream in(process + "/comm");
   std::string name;
   // A name may hold a newline; the file ends in one of its own.
   std::getline(in, name, '\0');
@@ -73,20 +65,59 @@ std::string program_of(std::uint32_t pid) {
 
 }  // namespace
 
-std::unordered_map<std::uint64_t, Owner> find_owners(std::unordered_set<std::uint64_t> inodes) {
-  std::unordered_map<std::uint64_t, Owner> out;
-  inodes.erase(0);  // a socket without a file: of the kernel, or closed meanwhile
-  if (inodes.empty()) return out;
-  const auto deadline = std::chrono::steady_clock::now() + longest_search;
-  for (const std::uint32_t pid : processes()) {
-    if (inodes.empty() || std::chrono::steady_clock::now() > deadline) break;
-    each_entry("/proc/" + std::to_string(pid) + "/fd", [&](int directory, const char* name) {
-      const auto inode = socket_inode(directory, name);
-      if (inode && inodes.erase(*inode) > 0) out[*inode] = {pid, program_of(pid), std::atoi(name)};
-      return !inodes.empty() && std::chrono::steady_clock::now() <= deadline;
-    });
+OwnerSearch::OwnerSearch(std::unordered_set<std::uint64_t> inodes, std::string proc)
+    : proc_(std::move(proc)), sought_(std::move(inodes)) {
+  sought_.erase(0);  // a socket without a file: closed meanwhile
+}
+
+bool OwnerSearch::is_over() const {
+  return sought_.empty() || spent_ > longest_search || (processes_ && next_ == processes_->size());
+}
+
+void OwnerSearch::list_processes() {
+  processes_.emplace();
+  each_entry(proc_, [this](int, const char* name) {
+    if (const auto pid = number<std::uint32_t>(name)) processes_->push_back(*pid);
+    return true;
+  });
+  std::sort(processes_->begin(), processes_->end());
+}
+
+// Whether to go on.
+bool OwnerSearch::look_at(int directory, const char* name, std::uint64_t inode) {
+  const auto descriptor = number<int>(name);
+  if (!descriptor || *descriptor <= looked_at_) return true;
+  looked_at_ = *descriptor;
+  const auto socket = socket_inode(directory, name);
+  if (!socket || sought_.erase(*socket) == 0) return true;
+  const std::uint32_t pid = (*processes_)[next_];
+  found_.emplace(*socket, Owner{pid, program_of(proc_ + "/" + std::to_string(pid)), *descriptor});
+  return *socket != inode;
+}
+
+// Through one process, or part of it.
+void OwnerSearch::go_on(std::uint64_t inode) {
+  const auto began = std::chrono::steady_clock::now();
+  const auto passed = [&] { return std::chrono::steady_clock::now() - began; };
+  if (!processes_) list_processes();
+  bool whole = true;
+  if (next_ < processes_->size())
+    each_entry(proc_ + "/" + std::to_string((*processes_)[next_]) + "/fd",
+               [&](int directory, const char* name) {
+                 whole = look_at(directory, name, inode) && spent_ + passed() <= longest_search;
+                 return whole;
+               });
+  if (whole) {
+    next_ = std::min(next_ + 1, processes_->size());
+    looked_at_ = -1;
   }
-  return out;
+  spent_ += passed();
+}
+
+const Owner* OwnerSearch::find(std::uint64_t inode) {
+  while (sought_.contains(inode) && !is_over()) go_on(inode);
+  const auto found = found_.find(inode);
+  return found == found_.end() ? nullptr : &found->second;
 }
 
 }  // namespace pathtrace

@@ -39,12 +39,17 @@ std::optional<std::string> address(std::string_view hex) {
   return text.data();
 }
 
-bool read_file(const char* path, bool tcp, std::uint16_t port, std::vector<FoundSocket>& out) {
+bool read_file(const char* path, bool tcp, std::vector<FoundSocket>& out) {
   std::ifstream in(path);
   if (!in) return false;
-  for (std::string line; std::getline(in, line);)
-    if (auto found = parse_proc_line(line, tcp); found && found->listener.port == port)
-      out.push_back(std::move(*found));
+  std::string line;
+  std::getline(in, line);  // the heading
+  while (std::getline(in, line)) {
+    auto found = parse_proc_line(line, tcp);
+    // The listening ones come first (tcp_seq_start(), tcp_seq_next()), then perhaps 100,000 others.
+    if (!found && tcp) return true;
+    if (found) out.push_back(std::move(*found));
+  }
   return true;
 }
 
@@ -75,11 +80,11 @@ std::optional<FoundSocket> parse_proc_line(std::string_view line, bool tcp) {
   return out;
 }
 
-std::optional<std::vector<FoundSocket>> ask_proc_net(bool tcp, std::uint16_t port) {
+std::optional<std::vector<FoundSocket>> ask_proc_net(bool tcp) {
   std::vector<FoundSocket> out;
-  if (!read_file(tcp ? "/proc/thread-self/net/tcp" : "/proc/thread-self/net/udp", tcp, port, out))
+  if (!read_file(tcp ? "/proc/thread-self/net/tcp" : "/proc/thread-self/net/udp", tcp, out))
     return std::nullopt;
-  (void)read_file(tcp ? "/proc/thread-self/net/tcp6" : "/proc/thread-self/net/udp6", tcp, port, out);
+  (void)read_file(tcp ? "/proc/thread-self/net/tcp6" : "/proc/thread-self/net/udp6", tcp, out);
   return out;
 }
 

@@ -10,6 +10,6 @@
 
 namespace pathtrace {
 
-std::optional<std::vector<FoundSocket>> ask_proc_net(bool tcp, std::uint16_t port);
+std::optional<std::vector<FoundSocket>> ask_proc_net(bool tcp);
 
 }  // namespace pathtrace

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <fstream>
 #include <memory>
 
 #include "socket/proc_net.h"
@@ -26,29 +25,12 @@ constexpr std::uint32_t state_listen = 10;      // TCP_LISTEN
 constexpr std::uint32_t state_unconnected = 7;  // TCP_CLOSE: what an unconnected UDP socket is in
 constexpr std::size_t buffer_size = std::size_t{64} << 10;
 
-// Whether the kernel has this function, built in or from a loaded module.
-bool kernel_has(const std::string& function) {
-  std::ifstream symbols("/proc/kallsyms");
-  for (std::string line; std::getline(symbols, line);) {
-    const std::size_t name = line.find(' ', line.find(' ') + 1);
-    if (name == std::string::npos) continue;
-    if (line.compare(name + 1, function.size(), function) != 0) continue;
-    const std::size_t end = name + 1 + function.size();
-    if (end == line.size() || line[end] == '\t') return true;
-  }
-  return false;
-}
-
-bool diag_available(bool tcp) {
-  if (access(tcp ? "/sys/module/tcp_diag" : "/sys/module/udp_diag", F_OK) == 0) return true;
-  // Built in: that can't change while we run, and reading all symbols takes a while.
-  static const bool tcp_built_in = kernel_has("tcp_diag_dump");
-  static const bool udp_built_in = kernel_has("udp_diag_dump");
-  return tcp ? tcp_built_in : udp_built_in;
+bool is_available(bool tcp, const BuiltInDiag& built_in) {
+  return (tcp ? built_in.tcp : built_in.udp) ||
+         access(tcp ? "/sys/module/tcp_diag" : "/sys/module/udp_diag", F_OK) == 0;
 }
 
 struct Query {
-  std::uint16_t port;
   bool tcp;
   std::vector<FoundSocket> found;
 };
@@ -76,7 +58,6 @@ int take_message(const nlmsghdr* header, void* data) {
   auto& query = *static_cast<Query*>(data);
   if (mnl_nlmsg_get_payload_len(header) < sizeof(inet_diag_msg)) return MNL_CB_OK;
   const auto& message = *static_cast<const inet_diag_msg*>(mnl_nlmsg_get_payload(header));
-  if (ntohs(message.id.idiag_sport) != query.port) return MNL_CB_OK;
   FoundSocket found = socket_of(message, query.tcp);
   mnl_attr_parse(header, sizeof(inet_diag_msg), take_attribute, &found.listener);
   query.found.push_back(std::move(found));
@@ -96,7 +77,6 @@ bool dump(mnl_socket* socket, int family, std::uint32_t sequence, Query& query) 
   request->sdiag_family = static_cast<std::uint8_t>(family);
   request->sdiag_protocol = query.tcp ? IPPROTO_TCP : IPPROTO_UDP;
   request->idiag_states = 1U << (query.tcp ? state_listen : state_unconnected);
-  request->id.idiag_sport = htons(query.port);
   if (mnl_socket_sendto(socket, header, header->nlmsg_len) < 0) return false;
   for (int go_on = MNL_CB_OK; go_on > MNL_CB_STOP;) {
     const ssize_t got = mnl_socket_recvfrom(socket, buffer.data(), buffer.size());
@@ -108,10 +88,10 @@ bool dump(mnl_socket* socket, int family, std::uint32_t sequence, Query& query) 
   return true;
 }
 
-std::optional<std::vector<FoundSocket>> ask_sock_diag(bool tcp, std::uint16_t port) {
+std::optional<std::vector<FoundSocket>> ask_sock_diag(bool tcp) {
   const Socket socket(mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC), mnl_socket_close);
   if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) return std::nullopt;
-  Query query{port, tcp, {}};
+  Query query{tcp, {}};
   if (!dump(socket.get(), AF_INET, 1, query)) return std::nullopt;
   (void)dump(socket.get(), AF_INET6, 2, query);  // refused where IPv6 is off
   return query.found;
@@ -119,12 +99,13 @@ std::optional<std::vector<FoundSocket>> ask_sock_diag(bool tcp, std::uint16_t po
 
 }  // namespace
 
-std::optional<std::vector<FoundSocket>> ask_namespace(const std::string& protocol, std::uint16_t port) {
+std::optional<std::vector<FoundSocket>> ask_namespace(const std::string& protocol,
+                                                      const BuiltInDiag& built_in) {
   const bool tcp = protocol == "tcp";
   if (!tcp && protocol != "udp") return std::vector<FoundSocket>();
-  if (diag_available(tcp))
-    if (auto found = ask_sock_diag(tcp, port)) return found;
-  return ask_proc_net(tcp, port);
+  if (is_available(tcp, built_in))
+    if (auto found = ask_sock_diag(tcp)) return found;
+  return ask_proc_net(tcp);
 }
 
 }  // namespace pathtrace

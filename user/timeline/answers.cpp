@@ -37,7 +37,7 @@ bool apply_stack_reset(TrackedConnection& connection, TrackedPacket& packet, con
                        const StackResetObservation& reset) {
   add_stack_reset(packet, o);
   if ((packet.flow.tcp_flags & tcp_rst) == 0)
-    connection.answers.push_back({packet.record.id, std::nullopt, reset});
+    connection.answers.push_back({o.ts_ns, packet.record.id, std::nullopt, reset});
   return false;
 }
 
@@ -50,7 +50,7 @@ bool apply(TrackedConnection& connection, TrackedPacket& packet, Observation& o)
   }
   if (const auto* reject = std::get_if<RejectObservation>(&o.detail)) {
     add_reject(packet, o, *reject);
-    connection.answers.push_back({packet.record.id, std::nullopt, *reject});
+    connection.answers.push_back({o.ts_ns, packet.record.id, std::nullopt, *reject});
     return true;
   }
   if (const auto* reset = std::get_if<StackResetObservation>(&o.detail))
@@ -62,7 +62,11 @@ bool apply(TrackedConnection& connection, TrackedPacket& packet, Observation& o)
   }
   if (const auto* icmp = std::get_if<IcmpAnswerObservation>(&o.detail)) {
     add_icmp_answer(packet, o);
-    if (ends_attempt(*icmp)) connection.answers.push_back({packet.record.id, std::nullopt, *icmp});
+    if (ends_attempt(*icmp)) connection.answers.push_back({o.ts_ns, packet.record.id, std::nullopt, *icmp});
+    return false;
+  }
+  if (const auto* neighbour = std::get_if<NeighbourObservation>(&o.detail)) {
+    add_neighbour(packet, o, *neighbour);
     return false;
   }
   if (const auto* drop = std::get_if<DropObservation>(&o.detail))
@@ -87,9 +91,9 @@ void link_answer(TrackedConnection& connection, TrackedPacket& packet, const Obs
     return;
   }
   if (o.origin == Origin::reject)
-    connection.answers.push_back({cause.record.id, packet.record.id, reject_by_answer(o)});
+    connection.answers.push_back({o.ts_ns, cause.record.id, packet.record.id, reject_by_answer(o)});
   else if (o.origin == Origin::stack && !o.icmp_error)
-    connection.answers.push_back({cause.record.id, packet.record.id, StackResetObservation{}});
+    connection.answers.push_back({o.ts_ns, cause.record.id, packet.record.id, StackResetObservation{}});
 }
 
 }  // namespace pathtrace

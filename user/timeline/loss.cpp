@@ -38,6 +38,7 @@ constexpr auto places = std::to_array<Place>({
     {PT_EVENT_LISTENER_SYN, "SYNs at a listener: ring buffer full"},
     {PT_EVENT_LISTENER_ACK, "ACKs turned away by a listener: ring buffer full"},
     {PT_EVENT_ICMP_ERROR, "ICMP errors of this host: ring buffer full"},
+    {PT_EVENT_NEIGHBOUR, "packets that wait for their next hop: ring buffer full"},
     {PT_EVENT_DROP, "drops: ring buffer full"},
     {PT_EVENT_RETRANSMIT, "retransmissions: ring buffer full"},
     {PT_EVENT_TRACE_LOG, "records of iptables TRACE: ring buffer full"},

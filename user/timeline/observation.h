@@ -50,6 +50,13 @@ struct IcmpAnswerObservation {
   bool sent = false;
 };
 
+// A packet waits for its next hop to tell its link-layer address (ARP, neighbour discovery); or it did, and
+// is sent now.
+struct NeighbourObservation {
+  bool waits = false;
+  std::string next_hop;  // "" if it doesn't wait
+};
+
 // A socket changed state, sent a RST of its own accord, accepted one, or sent again.
 // The flow's source is the socket's own address.
 struct SocketObservation {
@@ -103,7 +110,7 @@ struct Observation {
   pt_flow flow{};
   std::optional<std::string> icmp_source;  // of an ICMP error: the address in its own header
   std::variant<WalkObservation, RejectObservation, StackResetObservation, SocketObservation,
-               ListenerSynObservation, DropObservation, IcmpAnswerObservation>
+               ListenerSynObservation, DropObservation, IcmpAnswerObservation, NeighbourObservation>
       detail;
 };
 

@@ -232,6 +232,13 @@ void add_stack_reset(TrackedPacket& packet, const Observation& o) {
   packet.facts |= TrackedPacket::stack_reset;
 }
 
+void add_neighbour(TrackedPacket& packet, const Observation& o, const NeighbourObservation& neighbour) {
+  learn(packet, o);
+  packet.walk_ns = o.ts_ns;
+  if (o.oif) packet.record.oif = packet.egress = o.oif;
+  packet.waits_for = neighbour.waits ? std::optional(neighbour.next_hop) : std::nullopt;
+}
+
 void add_icmp_answer(TrackedPacket& packet, const Observation& o) {
   learn(packet, o);
   packet.facts |= TrackedPacket::icmp_answer;
@@ -254,6 +261,7 @@ void add_drop(TrackedPacket& packet, const Observation& o, const DropObservation
   packet.facts |= TrackedPacket::freed;
   packet.dropped = true;
   packet.egress.reset();
+  packet.waits_for.reset();
   Step& step = append(packet, StepKind::drop, o.ts_ns);
   step.reason = drop.reason;
   if (!drop.where.empty()) step.where = drop.where;
@@ -261,7 +269,7 @@ void add_drop(TrackedPacket& packet, const Observation& o, const DropObservation
 
 Packet finished(const TrackedPacket& packet) {
   Packet record = packet.record;
-  if (packet.egress && !packet.dropped) {
+  if (packet.egress && !packet.dropped && !packet.waits_for) {
     Step& step = record.steps.emplace_back();
     step.kind = StepKind::transmit;
     step.offset_ns = packet.walk_ns - record.ts_ns;

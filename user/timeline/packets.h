@@ -21,6 +21,7 @@ TrackedPacket begin_packet(const Observation& o);
 void add_walk(TrackedPacket& packet, const Observation& o, WalkObservation& walk);
 void add_reject(TrackedPacket& packet, const Observation& o, const RejectObservation& reject);
 void add_stack_reset(TrackedPacket& packet, const Observation& o);
+void add_neighbour(TrackedPacket& packet, const Observation& o, const NeighbourObservation& neighbour);
 void add_icmp_answer(TrackedPacket& packet, const Observation& o);
 void add_listener_syn(TrackedPacket& packet, const Observation& o, const ListenerSynObservation& syn);
 void add_drop(TrackedPacket& packet, const Observation& o, const DropObservation& drop);

@@ -64,8 +64,12 @@ void note_syn(TrackedConnection& connection, const TrackedPacket& packet, std::i
   if (is_new && is_sent_again(connection, packet)) ++connection.retransmissions;
 }
 
+void note_end(Progress& progress, std::int64_t ts_ns) {
+  if (progress.closed_ns == 0) progress.closed_ns = ts_ns;
+}
+
 // A FIN, and the ACK of the other end's.
-void note_fin(TrackedConnection& connection, const pt_flow& flow, bool from_client) {
+void note_fin(TrackedConnection& connection, const pt_flow& flow, bool from_client, std::int64_t ts_ns) {
   if ((flow.tcp_flags & tcp_fin) != 0) {
     (from_client ? connection.progress.fin_client : connection.progress.fin_server) = true;
     (from_client ? connection.client_fin : connection.server_fin) = flow.seq;
@@ -73,6 +77,7 @@ void note_fin(TrackedConnection& connection, const pt_flow& flow, bool from_clie
   const auto& fin = from_client ? connection.server_fin : connection.client_fin;
   if (fin && (flow.tcp_flags & tcp_ack) != 0 && seq_reached(flow.ack_seq, *fin + 1))
     (from_client ? connection.server_fin_acked : connection.client_fin_acked) = true;
+  if (connection.client_fin_acked && connection.server_fin_acked) note_end(connection.progress, ts_ns);
 }
 
 // A client that goes on after its SYN has got a SYN-ACK, be it by a way on which it was not seen.
@@ -90,7 +95,7 @@ void note_tcp(TrackedConnection& connection, const TrackedPacket& packet, std::i
   const std::uint8_t flags = packet.flow.tcp_flags;
   const bool from_client = connection.is_from_client(packet.flow);
   if ((flags & tcp_rst) != 0) {
-    progress.reset = true;
+    progress.reset |= progress.closed_ns == 0;
     return;
   }
   if ((flags & tcp_syn) != 0) {
@@ -99,15 +104,16 @@ void note_tcp(TrackedConnection& connection, const TrackedPacket& packet, std::i
   }
   if (from_client && (flags & tcp_ack) != 0 && acks_syn_ack(connection, packet.flow))
     establish_at(connection, ts_ns);
-  note_fin(connection, packet.flow, from_client);
+  note_fin(connection, packet.flow, from_client, ts_ns);
   if (is_new) progress.stalled = false;
 }
 
 void note_close(TrackedConnection& connection, const SocketFact& fact) {
   Progress& progress = connection.progress;
   (fact.at_client ? progress.client_closed : progress.server_closed) = true;
-  if (fact.what.old_state == State::last_ack || fact.what.old_state == State::closing)
-    progress.last_ack = true;
+  if (fact.what.old_state != State::last_ack && fact.what.old_state != State::closing) return;
+  progress.last_ack = true;
+  if (fact.what.error == 0) note_end(progress, fact.ts_ns);
 }
 
 // Did the client's socket learn of a refusal? Its own giving up, by time-out or by the application, is none.

@@ -83,7 +83,11 @@ ConnectionTrace make_trace(const TrackedConnection& tracked, bool final, std::si
   ConnectionTrace trace;
   trace.connection = describe(tracked, final, told);
   trace.packets.reserve(told);
-  for (std::size_t i = 0; i < told; ++i) trace.packets.push_back(describe(tracked, tracked.packets[i]));
+  for (std::size_t i = 0; i < told; ++i) {
+    const TrackedPacket& packet = tracked.packets[i];
+    trace.packets.push_back(describe(tracked, packet));
+    if (packet.waits_for) trace.waits.push_back({packet.record.id, *packet.waits_for});
+  }
   trace.new_packets_from = std::min(tracked.reported_packets, trace.packets.size());
   trace.sockets = tracked.sockets;
   for (SocketFact& fact : trace.sockets) fact.at_client = fact.source == trace.connection.client;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct SocketFact {
 
 // A RST or ICMP error and the packet it answers.
 struct Answer {
+  std::int64_t ts_ns = 0;                      // when it was made
   std::uint64_t packet = 0;                    // id of the answered packet
   std::optional<std::uint64_t> answer_packet;  // id of the RST or ICMP error, where it was seen
   std::variant<RejectObservation, StackResetObservation, IcmpAnswerObservation> what;
@@ -40,6 +42,12 @@ struct ListenerFact {
 struct DropFact {
   std::uint64_t packet = 0;
   DropObservation what;
+};
+
+// A packet that has not left: its next hop has not answered ARP or neighbour discovery so far.
+struct WaitFact {
+  std::uint64_t packet = 0;
+  std::string next_hop;
 };
 
 // An ICMP error that quotes a packet of the connection.
@@ -63,6 +71,9 @@ struct Progress {
   bool server_closed = false;
   bool last_ack = false;  // a socket went LAST_ACK or CLOSING → CLOSE: both FINs and their ACKs are over
   bool stalled = false;   // the last packet of an open connection was dropped, and none got through since
+  // When all was said: both FINs were acknowledged. A RST after that (an ACK from TIME_WAIT that finds the
+  // other end's socket gone) resets nothing. 0: it wasn't.
+  std::int64_t closed_ns = 0;
 };
 
 // Why a connection is reported when it is.
@@ -93,6 +104,7 @@ struct ConnectionTrace {
   std::vector<ListenerFact> listeners;
   std::vector<DropFact> drops;
   std::vector<IcmpErrorFact> icmp_errors;
+  std::vector<WaitFact> waits;
   Progress progress;
   std::uint32_t retransmissions = 0;  // SYNs sent again
   std::uint64_t packets_omitted = 0;  // seen, but beyond max_packets

@@ -27,11 +27,12 @@ struct TrackedPacket {
   std::uint64_t skb = 0;
   std::uint64_t head = 0;
   std::int64_t last_ns = 0;
-  std::int64_t walk_ns = 0;  // begin of the last walk
+  std::int64_t walk_ns = 0;  // begin of the last walk; when it was sent, if it had to wait after that
   std::optional<Hook> first_hook;
-  std::optional<Hook> hook;           // of the last walk
-  bool on_bridge = false;             // that was one of family bridge
-  std::optional<std::string> egress;  // where it is about to leave
+  std::optional<Hook> hook;              // of the last walk
+  bool on_bridge = false;                // that was one of family bridge
+  std::optional<std::string> egress;     // where it is about to leave
+  std::optional<std::string> waits_for;  // the next hop that it must not leave without
   unsigned facts = 0;
   bool dropped = false;
 };
