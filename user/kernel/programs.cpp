@@ -128,6 +128,7 @@ bool Programs::configure(pathtrace_bpf* skeleton) {
   skeleton->rodata->possible_cpus = possible;
   skeleton->rodata->max_blocks = blocks;
   skeleton->rodata->per_cpu_offset_table = constants_.per_cpu_offset_table;
+  skeleton->bss->xt_recseq_cookie = constants_.xt_recseq;
   return bpf_map__set_max_entries(skeleton->maps.snapshots, possible * frames * (blocks + 1)) == 0 &&
          bpf_map__set_max_entries(skeleton->maps.events, constants_.buffer_bytes) == 0;
 }

@@ -28,6 +28,7 @@ struct ProgramConstants {
   std::uint32_t buffer_bytes = 0;
   bool fentry = true;
   std::uint64_t per_cpu_offset_table = 0;  // address; 0 = not known
+  std::uint64_t xt_recseq = 0;             // likewise; can be told later
 };
 
 class Programs {

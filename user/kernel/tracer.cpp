@@ -99,8 +99,8 @@ Result<Tracer> Tracer::start(const TracerOptions& options) {
   if (!btf) return btf.error();
   // one pass over kallsyms for all; xt_recseq is there once x_tables is loaded
   const auto symbols = symbol_addresses({"__per_cpu_offset", "xt_recseq", "_stext"});
-  const ProgramConstants constants{options.filter, options.max_rules, options.buffer_bytes, options.fentry,
-                                   symbols[0]};
+  const ProgramConstants constants{options.filter, options.max_rules, options.buffer_bytes,
+                                   options.fentry, symbols[0],        symbols[1]};
   Tracer tracer(std::make_unique<State>(options, std::move(*btf), constants));
   State& state = *tracer.state_;
   state.xt_recseq = symbols[1];
