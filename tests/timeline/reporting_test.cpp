@@ -167,6 +167,21 @@ TEST_F(Reporting, APacketOnItsWayIsToldWhenItHasArrived) {
   EXPECT_EQ(traces[0].packets[3].steps.size(), 3U);
 }
 
+TEST_F(Reporting, NorIsWhatIsKnownOfIt) {
+  handshake();
+  const Skb data = tcp(server, client, tcp_ack, server_isn + 1, isn + 1).made_locally();
+  const Skb too_big = icmp_about(data, 3, 4).from("eth0");
+  feed({accepted(too_big, 49'000, Hook::prerouting), accepted(too_big, 52'000, Hook::input)});
+  auto traces = at(51);
+  ASSERT_EQ(traces.size(), 1U);
+  EXPECT_TRUE(traces[0].icmp_errors.empty());
+  timeline.finish();
+  traces = timeline.take();
+  ASSERT_EQ(traces.size(), 1U);
+  ASSERT_EQ(traces[0].icmp_errors.size(), 1U);
+  EXPECT_EQ(traces[0].icmp_errors[0].packet, traces[0].packets.back().id);
+}
+
 TEST_F(Reporting, AShortConnectionTwiceToo) {
   feed({accepted(syn(), 0, Hook::input), accepted(syn_ack().to("eth0"), 9, Hook::output),
         accepted(ack(), 400, Hook::input),

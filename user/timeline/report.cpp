@@ -79,6 +79,19 @@ ConnectionTrace as_decided(const ConnectionTrace& trace) {
   return before;
 }
 
+namespace {
+
+// What is known of packets that are not told yet is not told either. Ids rise in the order of the packets.
+void leave_out(ConnectionTrace& trace, std::uint64_t first_untold) {
+  const auto is_untold = [first_untold](const auto& fact) { return fact.packet >= first_untold; };
+  std::erase_if(trace.answers, is_untold);
+  std::erase_if(trace.listeners, is_untold);
+  std::erase_if(trace.drops, is_untold);
+  std::erase_if(trace.icmp_errors, is_untold);
+}
+
+}  // namespace
+
 ConnectionTrace make_trace(const TrackedConnection& tracked, bool final, std::size_t told) {
   ConnectionTrace trace;
   trace.connection = describe(tracked, final, told);
@@ -95,6 +108,7 @@ ConnectionTrace make_trace(const TrackedConnection& tracked, bool final, std::si
   trace.listeners = tracked.listeners;
   trace.drops = tracked.drops;
   trace.icmp_errors = tracked.icmp_errors;
+  if (told < tracked.packets.size()) leave_out(trace, tracked.packets[told].record.id);
   trace.progress = tracked.progress;
   trace.retransmissions = tracked.retransmissions;
   trace.packets_omitted = tracked.packets_omitted;
