@@ -27,8 +27,12 @@ void explain_absence(ProbeProgress& row, KernelBtf& btf) {
         module, module);
     return;
   }
-  row.why = probe.module.empty() ? fmt::format("this kernel has no {}", probe.function)
-                                 : fmt::format("module {} is not loaded", probe.module);
+  if (probe.module.empty())
+    row.why = fmt::format("this kernel has no {}", probe.function);
+  else if (probe.older_module.empty() && loaded_module(std::string(probe.module)))
+    row.why = fmt::format("module {} has no {} on this kernel", probe.module, probe.function);
+  else
+    row.why = fmt::format("module {} is not loaded", probe.module);
 }
 
 bool is_needed(const Probe& probe, const pt_filter& filter) {

@@ -48,12 +48,12 @@ class Programs {
   // Why nothing could be attached.
   [[nodiscard]] Error refusal() const;
 
-  // Of what is loaded:
-  [[nodiscard]] int events_fd() const;
-  // Tells the programs where xt_recseq is, once x_tables has it; told once.
+  // The rest needs any_loaded().
+  [[nodiscard]] int events_fd() const;  // of the ring buffer
+  // Whether the programs were told where xt_recseq is, which x_tables has.
   [[nodiscard]] bool knows_xt_recseq() const;
   void set_xt_recseq(std::uint64_t address);
-  // Events that could not be reported since the start, by kind; [0] is their sum.
+  // See Tracer::lost() and Tracer::left_out().
   LostCounts lost();
   [[nodiscard]] std::uint64_t left_out() const;
   MapGenerations& generations() { return generations_; }
