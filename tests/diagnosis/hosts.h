@@ -55,6 +55,19 @@ inline stream::Events handshake() {
           socket(server, client, 501, state(3, 1))};
 }
 
+// FIN, the other end's, and its ACK.
+inline stream::Events closed_in_order() {
+  using namespace stream;  // NOLINT(google-build-using-namespace)
+  Events events = handshake();
+  append(events,
+         {accepted(tcp(client, server, tcp_fin | tcp_ack, isn + 1, server_isn + 1).from("eth0"), 900,
+                   Hook::input),
+          accepted(tcp(server, client, tcp_fin | tcp_ack, server_isn + 1, isn + 2).to("eth0"), 950,
+                   Hook::output),
+          accepted(tcp(client, server, tcp_ack, isn + 2, server_isn + 2).from("eth0"), 990, Hook::input)});
+  return events;
+}
+
 inline stream::Events refused_by_stack() {
   using namespace stream;  // NOLINT(google-build-using-namespace)
   const Skb packet = syn();

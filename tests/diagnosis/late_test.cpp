@@ -25,31 +25,20 @@ ConnectionTrace concluded(const Events& events, const Events& late) {
   return traces.at(0);
 }
 
-Events closed() {
-  Events events = handshake();
-  append(events,
-         {accepted(tcp(client, server, tcp_fin | tcp_ack, isn + 1, server_isn + 1).from("eth0"), 900,
-                   Hook::input),
-          accepted(tcp(server, client, tcp_fin | tcp_ack, server_isn + 1, isn + 2).to("eth0"), 950,
-                   Hook::output),
-          accepted(tcp(client, server, tcp_ack, isn + 2, server_isn + 2).from("eth0"), 990, Hook::input)});
-  return events;
-}
-
 constexpr std::int64_t later = 25'000'000;
 
 TEST(Late, AResetFromOutsideAfterTheEnd) {
-  const ConnectionTrace trace =
-      concluded(closed(), {accepted(tcp(client, server, tcp_rst, isn + 2).from("eth0"), later, Hook::input)});
+  const ConnectionTrace trace = concluded(
+      closed_in_order(), {accepted(tcp(client, server, tcp_rst, isn + 2).from("eth0"), later, Hook::input)});
   EXPECT_EQ(trace.connection.outcome, ConnectionOutcome::closed);
   EXPECT_EQ(trace.packets.back().outcome, PacketOutcome::delivered);
 }
 
 TEST(Late, AnAckThatTheStackAnswersWithAReset) {
   const Skb late = tcp(client, server, tcp_ack, isn + 2, server_isn + 2).from("eth0").with_id(5);
-  const ConnectionTrace trace =
-      concluded(closed(), {accepted(late, later, Hook::input), stack_reset(late, later + 1),
-                           accepted(rst_to(late, Origin::stack).to("eth0"), later + 3, Hook::output)});
+  const ConnectionTrace trace = concluded(
+      closed_in_order(), {accepted(late, later, Hook::input), stack_reset(late, later + 1),
+                          accepted(rst_to(late, Origin::stack).to("eth0"), later + 3, Hook::output)});
   EXPECT_EQ(trace.connection.outcome, ConnectionOutcome::closed);
 }
 

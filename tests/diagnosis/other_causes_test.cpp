@@ -48,22 +48,11 @@ TEST(Established, AndClosedInOrder) {
   EXPECT_EQ(c.cause.kind, CauseKind::established);
 }
 
-Events closed_by_both() {
-  Events events = handshake();
-  append(events,
-         {accepted(tcp(client, server, tcp_fin | tcp_ack, isn + 1, server_isn + 1).from("eth0"), 900,
-                   Hook::input),
-          accepted(tcp(server, client, tcp_fin | tcp_ack, server_isn + 1, isn + 2).to("eth0"), 950,
-                   Hook::output),
-          accepted(tcp(client, server, tcp_ack, isn + 2, server_isn + 2).from("eth0"), 990, Hook::input)});
-  return events;
-}
-
 // The server's FIN went out twice. TIME_WAIT acknowledges the second, and the server's socket is gone by
 // then.
 TEST(Established, AResetAfterTheEndIsNone) {
   const Skb late = tcp(client, server, tcp_ack, isn + 2, server_isn + 2).from("eth0").with_id(9).at(0x6600);
-  Events events = closed_by_both();
+  Events events = closed_in_order();
   append(events, {accepted(late, 1'500, Hook::input), stack_reset(late, 1'501, true, 10),
                   accepted(rst_to(late, Origin::stack).to("eth0"), 1'503, Hook::output)});
   const Connection c = last_diagnosis(events);
@@ -77,7 +66,7 @@ TEST(Established, AResetAfterTheEndIsNone) {
 
 TEST(Established, AResetFromOutsideAfterTheEndIsNone) {
   const Observation reset = accepted(tcp(client, server, tcp_rst, isn + 2).from("eth0"), 1'500, Hook::input);
-  Events events = closed_by_both();
+  Events events = closed_in_order();
   events.push_back(reset);
   EXPECT_EQ(last_diagnosis(events).outcome, ConnectionOutcome::closed);
   events.erase(events.end() - 2);  // the ACK of the server's FIN
