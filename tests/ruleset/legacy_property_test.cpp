@@ -16,12 +16,10 @@
 namespace pathtrace::legacy {
 namespace {
 
-using Random = std::mt19937;
+unsigned below(std::mt19937& random, unsigned n) { return static_cast<unsigned>(random() % n); }
+bool chance(std::mt19937& random, unsigned percent) { return below(random, 100) < percent; }
 
-unsigned below(Random& random, unsigned n) { return static_cast<unsigned>(random() % n); }
-bool chance(Random& random, unsigned percent) { return below(random, 100) < percent; }
-
-RuleSpec random_rule(Random& random, int chain, int chains) {
+RuleSpec random_rule(std::mt19937& random, int chain, int chains) {
   RuleSpec rule;
   rule.conditional = chance(random, 80);
   if (chance(random, 30)) rule.matches.emplace_back("tcp");
@@ -39,7 +37,7 @@ RuleSpec random_rule(Random& random, int chain, int chains) {
   return rule;
 }
 
-std::vector<RuleSpec> random_rules(Random& random, int chain, int chains) {
+std::vector<RuleSpec> random_rules(std::mt19937& random, int chain, int chains) {
   std::vector<RuleSpec> rules(below(random, 6));
   for (RuleSpec& rule : rules) rule = random_rule(random, chain, chains);
   return rules;
@@ -54,7 +52,7 @@ struct Simulated {
 // ipt_do_table, with dice in place of the packet. Nothing of the parser is used here.
 class Kernel {
  public:
-  Kernel(const BlobBuilder::Built& built, Random& random, unsigned match_percent)
+  Kernel(const BlobBuilder::Built& built, std::mt19937& random, unsigned match_percent)
       : built_(built), random_(random), match_percent_(match_percent) {}
 
   Simulated run(std::uint32_t hook) {
@@ -124,7 +122,7 @@ class Kernel {
   }
 
   const BlobBuilder::Built& built_;
-  Random& random_;
+  std::mt19937& random_;
   unsigned match_percent_;
   bool hotdrop_ = false;
 };
@@ -142,7 +140,7 @@ TEST(LegacyProperty, ReconstructsTheWayTakenOrNone) {
   const char* given = std::getenv("PATHTRACE_SEED");  // NOLINT(concurrency-mt-unsafe)
   const unsigned seed =
       given != nullptr ? static_cast<unsigned>(std::strtoul(given, nullptr, 10)) : std::random_device{}();
-  Random random(seed);
+  std::mt19937 random(seed);
   constexpr int kCases = 10000;
   int exact = 0;
   for (int round = 0; round < kCases; ++round) {
@@ -183,7 +181,7 @@ std::vector<RuleSpec> without_unknown(std::vector<RuleSpec> rules) {
 // Counts that are not one packet's: another packet's walk is added.
 TEST(LegacyProperty, TwoPacketsAreNotTakenForOne) {
   const unsigned seed = std::random_device{}();
-  Random random(seed);
+  std::mt19937 random(seed);
   for (int round = 0; round < 2000; ++round) {
     BlobBuilder builder;
     builder.base(1, without_unknown(random_rules(random, -1, 3)), "ACCEPT");

@@ -26,7 +26,7 @@ Rule rule(std::uint64_t handle, int number) {
 }
 
 // table inet fw (7): in (3) with rules 15, 16, 17; web (1) with 6, 9; deep (2) with 11
-Ruleset sample() {
+Ruleset walked() {
   Ruleset ruleset;
   Table fw{7, Family::inet, "fw", Backend::nftables, {}};
   fw.chains.push_back({1, "web", {}, {rule(6, 1), rule(9, 2)}});
@@ -75,7 +75,7 @@ using Place = std::pair<std::string, int>;
 
 TEST(NftWalk, OnlyAChainThatIsKnownAndNoNatSeesEveryPacket) {
   const Event event({policy(kAccept)});
-  Ruleset ruleset = sample();
+  Ruleset ruleset = walked();
   EXPECT_TRUE(observe(event.walk(), {&ruleset, {}}).every_packet);
   ruleset.tables[0].chains[2].hook->type = "nat";
   EXPECT_FALSE(observe(event.walk(), {&ruleset, {}}).every_packet);
@@ -83,7 +83,7 @@ TEST(NftWalk, OnlyAChainThatIsKnownAndNoNatSeesEveryPacket) {
 }
 
 TEST(NftWalk, JumpReturnAndPolicy) {
-  const Ruleset ruleset = sample();
+  const Ruleset ruleset = walked();
   const Event event({on(15, NFT_CONTINUE), on(16, NFT_JUMP, 1), on(6, NFT_CONTINUE), chain_end(),
                      on(17, NFT_CONTINUE), chain_end(), policy(kDrop)});
   const WalkObservation out = observe(event.walk(), {&ruleset, {}});
@@ -105,7 +105,7 @@ TEST(NftWalk, JumpReturnAndPolicy) {
 }
 
 TEST(NftWalk, TheEndOfAChainAsOfLinux7) {
-  const Ruleset ruleset = sample();
+  const Ruleset ruleset = walked();
   const pt_nft_record end = on(0, NFT_CONTINUE);
   const Event event(
       {on(16, NFT_JUMP, 1), on(6, NFT_CONTINUE), end, on(17, NFT_CONTINUE), end, policy(kDrop)});
@@ -115,7 +115,7 @@ TEST(NftWalk, TheEndOfAChainAsOfLinux7) {
 }
 
 TEST(NftWalk, GotoAndExplicitReturn) {
-  const Ruleset ruleset = sample();
+  const Ruleset ruleset = walked();
   // in → web, which goes to deep; the RETURN there goes back to in.
   const Event event({on(15, NFT_JUMP, 1), on(6, NFT_GOTO, 2), on(11, NFT_RETURN), on(16, kAccept)});
   const WalkObservation out = observe(event.walk(), {&ruleset, {}});
@@ -127,7 +127,7 @@ TEST(NftWalk, GotoAndExplicitReturn) {
 }
 
 TEST(NftWalk, RejectIsWhatTheRuleDoesNotWhatTheKernelReturns) {
-  const Ruleset ruleset = sample();
+  const Ruleset ruleset = walked();
   const Event event({on(15, NFT_JUMP, 1), on(9, kDrop)});
   const WalkObservation out = observe(event.walk(), {&ruleset, {}});
   EXPECT_EQ(out.steps[1].verdict, Verdict::reject);
@@ -135,7 +135,7 @@ TEST(NftWalk, RejectIsWhatTheRuleDoesNotWhatTheKernelReturns) {
 }
 
 TEST(NftWalk, AChainGivenByTheKernelMustAgree) {
-  const Ruleset ruleset = sample();
+  const Ruleset ruleset = walked();
   pt_nft_record first = on(15, NFT_JUMP, 1);
   first.chain = 3;
   pt_nft_record second = on(6, kAccept);
@@ -150,7 +150,7 @@ TEST(NftWalk, AChainGivenByTheKernelMustAgree) {
 }
 
 TEST(NftWalk, ALostRecordShowsAsARuleInTheWrongChain) {
-  const Ruleset ruleset = sample();
+  const Ruleset ruleset = walked();
   // The jump to web is missing.
   const WalkObservation out = observe(Event({on(6, NFT_CONTINUE), on(9, kDrop)}).walk(), {&ruleset, {}});
   ASSERT_EQ(out.steps.size(), 1U);
@@ -160,7 +160,7 @@ TEST(NftWalk, ALostRecordShowsAsARuleInTheWrongChain) {
 }
 
 TEST(NftWalk, ADoubtNamesNoRule) {
-  const Ruleset ruleset = sample();
+  const Ruleset ruleset = walked();
   const WalkObservation out = observe(Event({on(15, kAccept)}, PT_DOUBT_INCOMPLETE).walk(), {&ruleset, {}});
   ASSERT_EQ(out.steps.size(), 1U);
   EXPECT_EQ(out.steps[0].rule, std::nullopt);
@@ -168,7 +168,7 @@ TEST(NftWalk, ADoubtNamesNoRule) {
 }
 
 TEST(NftWalk, ARuleKnownFromAnotherTimeHasItsTextButNoNumber) {
-  const Ruleset ruleset = sample();
+  const Ruleset ruleset = walked();
   const WalkObservation out =
       observe(Event({on(16, NFT_JUMP, 1), on(6, kAccept)}).walk(), {nullptr, {&ruleset}});
   ASSERT_EQ(out.steps.size(), 2U);
@@ -181,7 +181,7 @@ TEST(NftWalk, ARuleKnownFromAnotherTimeHasItsTextButNoNumber) {
 }
 
 TEST(NftWalk, ARuleThatIsGone) {
-  Ruleset ruleset = sample();
+  Ruleset ruleset = walked();
   const WalkObservation out = observe(Event({on(18, kDrop)}).walk(), {nullptr, {&ruleset}});
   ASSERT_EQ(out.steps.size(), 1U);
   EXPECT_EQ(out.steps[0].handle, 18U);
@@ -191,7 +191,7 @@ TEST(NftWalk, ARuleThatIsGone) {
 }
 
 TEST(NftWalk, AnotherTableWithTheSameNameIsNotTheTable) {
-  Ruleset ruleset = sample();
+  Ruleset ruleset = walked();
   ruleset.tables[0].handle = 8;  // deleted and made again
   const WalkObservation out = observe(Event({on(15, kDrop)}).walk(), {nullptr, {&ruleset}});
   ASSERT_EQ(out.steps.size(), 1U);
@@ -201,15 +201,15 @@ TEST(NftWalk, AnotherTableWithTheSameNameIsNotTheTable) {
 }
 
 TEST(NftWalk, AnOlderRulesetNamesWhatTheNewerHasNoMore) {
-  const Ruleset older = sample();
-  Ruleset newer = sample();
+  const Ruleset older = walked();
+  Ruleset newer = walked();
   newer.tables[0].chains[2].rules.erase(newer.tables[0].chains[2].rules.begin());
   const WalkObservation out = observe(Event({on(15, kDrop)}).walk(), {nullptr, {&newer, &older}});
   EXPECT_EQ(out.steps[0].text, "text 15");
 }
 
 TEST(NftWalk, StolenWithAnErrnoIsADrop) {
-  const Ruleset ruleset = sample();
+  const Ruleset ruleset = walked();
   const WalkObservation out = observe(Event({on(15, 0x10002)}).walk(), {&ruleset, {}});
   EXPECT_EQ(out.steps[0].verdict, Verdict::drop);
   EXPECT_EQ(observe(Event({on(15, 2)}).walk(), {&ruleset, {}}).steps[0].verdict, Verdict::stolen);
@@ -217,7 +217,7 @@ TEST(NftWalk, StolenWithAnErrnoIsADrop) {
 }
 
 TEST(NftWalk, WithoutAnEndTheRulesStandAndTheEndIsMissing) {
-  const Ruleset ruleset = sample();
+  const Ruleset ruleset = walked();
   const WalkObservation out = observe(Event({on(15, NFT_CONTINUE)}).walk(), {&ruleset, {}});
   ASSERT_EQ(out.steps.size(), 2U);
   EXPECT_EQ(out.steps[0].rule, 1);
@@ -226,7 +226,7 @@ TEST(NftWalk, WithoutAnEndTheRulesStandAndTheEndIsMissing) {
 }
 
 TEST(NftWalk, AHandleThatCouldNotBeReadNamesNoRule) {
-  const Ruleset ruleset = sample();
+  const Ruleset ruleset = walked();
   const WalkObservation out = observe(Event({on(0, NFT_JUMP, 1), on(6, kDrop)}).walk(), {&ruleset, {}});
   ASSERT_EQ(out.steps.size(), 2U);
   EXPECT_EQ(out.steps[0].handle, std::nullopt);
@@ -265,13 +265,13 @@ pt_nft_record in_chain(std::uint64_t chain, pt_nft_record record) {
 }
 
 Ruleset sample_that_ends(const std::string& expression) {
-  Ruleset ruleset = sample();
+  Ruleset ruleset = walked();
   ruleset.tables[0].chains[0].rules[1].ends = {expression};
   return ruleset;
 }
 
 TEST(NftVerdicts, TheEndOfAChainIsNotSeenAndTheWayIsKnownAllTheSame) {
-  const Ruleset ruleset = sample();
+  const Ruleset ruleset = walked();
   const Verdicts event({in_chain(3, on(15, NFT_JUMP, 1)), in_chain(1, on(6, NFT_JUMP, 2)),
                         in_chain(3, on(16, NFT_JUMP, 2)), in_chain(2, on(11, kDrop))},
                        kDrop, kAccept);
@@ -283,7 +283,7 @@ TEST(NftVerdicts, TheEndOfAChainIsNotSeenAndTheWayIsKnownAllTheSame) {
 }
 
 TEST(NftVerdicts, ADropThatTheKernelFreedItselfAgreesWithItsRule) {
-  const Ruleset ruleset = sample();
+  const Ruleset ruleset = walked();
   const Verdicts event({in_chain(3, on(15, kDrop))}, 0x10002, kAccept);
   const WalkObservation out = observe(event.walk(), {&ruleset, {}});
   EXPECT_THAT(places(out), ElementsAre(Place{"in", 1}));
@@ -291,7 +291,7 @@ TEST(NftVerdicts, ADropThatTheKernelFreedItselfAgreesWithItsRule) {
 }
 
 TEST(NftVerdicts, ARuleThatDoesNotAgreeWithWhatWasReturnedIsNotBlamed) {
-  const Ruleset ruleset = sample();
+  const Ruleset ruleset = walked();
   const Verdicts event({in_chain(3, on(15, kAccept))}, kDrop, kAccept);
   const WalkObservation out = observe(event.walk(), {&ruleset, {}});
   ASSERT_EQ(out.steps.size(), 1U);

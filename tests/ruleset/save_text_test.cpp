@@ -60,7 +60,7 @@ TEST(SaveText, ACommentIsNoOption) {
   EXPECT_EQ(saved_comment(""), std::nullopt);
 }
 
-legacy::Table sample() {
+legacy::Table saved() {
   legacy::BlobBuilder builder;
   builder.base(1, {{"web"}, {.target = "web", .go_to = true, .comment = "x"}}, "DROP")
       .base(3, {})
@@ -69,7 +69,7 @@ legacy::Table sample() {
 }
 
 TEST(SaveText, LinesAreTiedToEntries) {
-  const legacy::Table table = sample();
+  const legacy::Table table = saved();
   const auto text = legacy::match_saved(table, kSave);
   ASSERT_TRUE(text);
   EXPECT_EQ(text->at(legacy::index_of(table, "INPUT", 1)), "-p tcp -m tcp --dport 80 -j web");

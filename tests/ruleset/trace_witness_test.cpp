@@ -33,7 +33,7 @@ pt_trace_log record(std::string_view chain, std::string_view type, std::uint32_t
   return log;
 }
 
-pt_legacy_walk walk() {
+pt_legacy_walk legacy_walk() {
   pt_legacy_walk w{};
   w.e.skb = kSkb;
   w.e.netns = 7;
@@ -84,7 +84,7 @@ struct Witness : testing::Test {
     seen.verdict = steps.empty() ? Verdict::accept : steps.back().verdict.value_or(Verdict::drop);
     seen.steps = std::move(steps);
     for (const pt_trace_log& one : records) witness.add(one);
-    witness.check(walk(), seen);
+    witness.check(legacy_walk(), seen);
     return seen.steps;
   }
   std::vector<std::string> told(std::string_view about) {
@@ -210,11 +210,11 @@ TEST_F(Witness, ManyRecordsOnlyTheLastCount) {
   WalkObservation seen;
   seen.table = "filter";
   seen.steps = steps;
-  witness.check(walk(), seen);
+  witness.check(legacy_walk(), seen);
   EXPECT_NE(seen.steps, steps);
   for (int i = 0; i < 4096; ++i) witness.add(record("OUTPUT", "rule", 9, 900));
   seen.steps = steps;
-  witness.check(walk(), seen);
+  witness.check(legacy_walk(), seen);
   EXPECT_EQ(seen.steps, steps);
 }
 

@@ -13,8 +13,6 @@ namespace {
 
 using namespace stream;  // NOLINT(google-build-using-namespace)
 
-constexpr TimelineSettings defaults;
-
 struct Late : testing::Test {
   Timeline timeline;
 

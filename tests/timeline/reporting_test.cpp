@@ -10,8 +10,6 @@ namespace {
 
 using namespace stream;  // NOLINT(google-build-using-namespace)
 
-constexpr TimelineSettings defaults;
-
 struct Reporting : testing::Test {
   Timeline timeline;
 

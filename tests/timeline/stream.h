@@ -23,6 +23,8 @@ inline constexpr std::int64_t us = 1'000;
 inline constexpr std::int64_t ms = 1'000'000;
 inline constexpr std::int64_t s = 1'000'000'000;
 
+inline constexpr TimelineSettings defaults;
+
 inline const Netns host{4026531840, "host"};
 inline const Netns router{4026532001, "r"};
 inline const Netns server_ns{4026532002, "s"};

@@ -19,8 +19,6 @@
 namespace pathtrace {
 namespace {
 
-Error usage(const std::string& message) { return {ExitStatus::usage, message, {}}; }
-
 std::string last_name(const OptionSpec& option) {
   const std::string names = option.names;
   return names.substr(names.rfind(',') + 1);

@@ -19,8 +19,6 @@ namespace {
 
 constexpr double longest_duration = 365.0 * 24 * 3600;  // beyond a year it is a typing error
 
-Error usage(const std::string& message) { return {ExitStatus::usage, message, {}}; }
-
 std::string quoted(const std::string& text) { return "'" + text + "'"; }
 
 template <typename T>

@@ -11,6 +11,9 @@
 
 namespace pathtrace {
 
+// What is wrong with how the program was called.
+[[nodiscard]] inline Error usage(const std::string& message) { return {ExitStatus::usage, message, {}}; }
+
 Result<std::uint64_t> parse_number(const std::string& text, std::uint64_t least, std::uint64_t most);
 // A number or a name of /etc/services (of `protocol`, "tcp" or "udp"; nullptr = either).
 Result<std::uint16_t> parse_port(const std::string& text, const char* protocol);

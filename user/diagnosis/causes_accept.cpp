@@ -13,7 +13,6 @@ namespace {
 
 // Did the listener take the connection after all, when the client sent again?
 bool was_made_later(const Story& story, const ListenerFact& fact) {
-  constexpr std::uint32_t state_established = 1;
   const auto& sockets = story.trace().sockets;
   return std::any_of(sockets.begin(), sockets.end(), [&fact](const SocketFact& socket) {
     return !socket.at_client && socket.what.what == SocketObservation::What::state_change &&

@@ -12,8 +12,6 @@ namespace pathtrace {
 
 namespace {
 
-bool is_ipv6(const std::string& address) { return address.find(':') != std::string::npos; }
-
 bool is_other_family(const Listener& listener, const std::string& address) {
   return is_ipv6(listener.address) != is_ipv6(address);
 }

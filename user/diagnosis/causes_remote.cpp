@@ -14,8 +14,6 @@ namespace pathtrace {
 
 namespace {
 
-constexpr std::uint32_t state_syn_sent = 2;
-
 bool came_from_outside(const Packet& packet) {
   return packet.origin == Origin::wire && packet.iif && packet.iif != "lo";
 }

@@ -11,8 +11,6 @@ namespace pathtrace {
 
 namespace {
 
-bool is_ipv6(const std::string& address) { return address.find(':') != std::string::npos; }
-
 bool has_flags(const Packet& packet, char set, std::optional<char> clear) {
   return packet.flags && packet.flags->find(set) != std::string::npos &&
          (!clear || packet.flags->find(*clear) == std::string::npos);

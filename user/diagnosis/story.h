@@ -13,6 +13,10 @@
 
 namespace pathtrace {
 
+[[nodiscard]] inline bool is_ipv6(const std::string& address) {
+  return address.find(':') != std::string::npos;
+}
+
 // The step that stopped a packet, and the packet.
 struct Stop {
   const Packet* packet = nullptr;

@@ -44,8 +44,8 @@ struct HeaderLayout {
   std::size_t address_size;
   std::size_t invert_flags;  // offset of the invflags byte
 };
-constexpr HeaderLayout ip_header{4, 83};     // struct ipt_ip
-constexpr HeaderLayout ip6_header{16, 132};  // struct ip6t_ip6
+constexpr HeaderLayout ip_layout{4, 83};     // struct ipt_ip
+constexpr HeaderLayout ip6_layout{16, 132};  // struct ip6t_ip6
 constexpr std::size_t ip_protocol = 80;
 
 // Targets that may let the packet go on and, by their functions in net/netfilter/xt_*.c, change it, but
@@ -84,7 +84,7 @@ void add(pt_block_set& set, const pt_block_set& other) {
 class Indexer {
  public:
   explicit Indexer(const Table& table)
-      : table_(table), layout_(table.family == Family::ip ? ip_header : ip6_header) {
+      : table_(table), layout_(table.family == Family::ip ? ip_layout : ip6_layout) {
     for (std::uint32_t i = 0; i < table.entries.size(); ++i) {
       const Target& target = table.entries[i].target;
       if (target.kind == TargetKind::jump || target.kind == TargetKind::go_to)

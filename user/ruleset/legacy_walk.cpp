@@ -41,7 +41,7 @@ constexpr std::uint32_t kAny = ~std::uint32_t{0};
 // From the targets' functions in net/netfilter/xt_*.c and net/ipv4/netfilter/ipt_*.c. Those
 // not listed, and those that drop a packet they can't write to (TTL, TOS, TCPMSS, ...), may
 // do either.
-constexpr auto kTargets = std::to_array<KnownTarget>({
+constexpr auto kTargetEnds = std::to_array<KnownTarget>({
     {"AUDIT", Ends::never, 0},
     {"CHECKSUM", Ends::never, 0},
     {"CLASSIFY", Ends::never, 0},
@@ -72,9 +72,9 @@ constexpr auto kTargets = std::to_array<KnownTarget>({
 });
 
 KnownTarget known_target(std::string_view name) {
-  const auto* it = std::find_if(kTargets.begin(), kTargets.end(),
+  const auto* it = std::find_if(kTargetEnds.begin(), kTargetEnds.end(),
                                 [name](const KnownTarget& target) { return target.name == name; });
-  return it == kTargets.end() ? KnownTarget{name, Ends::maybe, kAny} : *it;
+  return it == kTargetEnds.end() ? KnownTarget{name, Ends::maybe, kAny} : *it;
 }
 
 struct Found {

@@ -7,10 +7,6 @@ namespace pathtrace {
 
 namespace {
 
-constexpr std::uint32_t state_established = 1;
-constexpr std::uint32_t state_syn_sent = 2;
-constexpr std::uint32_t state_syn_recv = 3;
-
 // Points of a fit, each more telling than all below it together.
 constexpr int fits = 1;
 constexpr int here = 2;   // seen in this namespace

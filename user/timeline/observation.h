@@ -14,6 +14,11 @@
 
 namespace pathtrace {
 
+// States of a TCP socket, as the kernel numbers them.
+constexpr std::uint32_t state_established = 1;
+constexpr std::uint32_t state_syn_sent = 2;
+constexpr std::uint32_t state_syn_recv = 3;
+
 // A packet's walk through one table (iptables) or one base chain (nftables).
 struct WalkObservation {
   std::int64_t end_ns = 0;

@@ -18,8 +18,6 @@ namespace pathtrace {
 
 namespace {
 
-constexpr std::uint32_t state_established = 1;  // TCP_ESTABLISHED
-
 // Packets that are kept of a connection that was reported for good, its first and its last: what decides is
 // among them.
 constexpr std::size_t most_decisive = 64;
