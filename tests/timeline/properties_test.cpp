@@ -243,16 +243,21 @@ TEST(Properties, EveryPacketBelongsToOneConnection) {
   }
 }
 
-// Processor time, as other programs may keep the machine busy. The limit is far above what it takes
-// without optimisation, and far below what anything quadratic would.
-TEST(Properties, AHundredThousandConnections) {
-  constexpr unsigned count = 100'000;
+#ifdef __SANITIZE_ADDRESS__
+constexpr unsigned many = 25'000;  // each takes many times as long
+#else
+constexpr unsigned many = 100'000;
+#endif
+
+// Processor time, as other programs may keep the machine busy. The limit is above what it takes with
+// sanitisers and without optimisation, and far below what anything quadratic would.
+TEST(Properties, ManyConnectionsTakeTimeInProportion) {
   TimelineSettings settings;
-  settings.max_steps = 100'000;
+  settings.max_steps = many;
   Timeline timeline(settings);
   const std::clock_t begin = std::clock();
   std::size_t reported = 0;
-  for (unsigned i = 0; i < count; ++i) {
+  for (unsigned i = 0; i < many; ++i) {
     const At peer{
         "10." + std::to_string(i >> 16) + "." + std::to_string(i >> 8 & 255) + "." + std::to_string(i & 255),
         static_cast<std::uint16_t>(1024 + i % 60'000)};
@@ -267,9 +272,9 @@ TEST(Properties, AHundredThousandConnections) {
   timeline.finish();
   reported += timeline.take().size();
   const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
-  EXPECT_EQ(reported, count);
+  EXPECT_EQ(reported, many);
   EXPECT_EQ(timeline.evicted(), 0U);
-  EXPECT_LT(seconds, 60.0);
+  EXPECT_LT(seconds, many * 600e-6);
 }
 
 TEST(Properties, TwentyThousandAttemptsOnOneTuple) {
