@@ -1,0 +1,50 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""unified.py BUILD OUT FILE...: writes sources into OUT that include some FILEs each, of one room and compiled the same way, with their
+compile_commands.json; prints what is then to be looked at: these sources, and the FILEs that no room has.
+
+What headers cost clang-tidy, it costs once a source. "UnifiedSource" in its name makes the analyzer look at what it includes.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+BATCH = 8  # as many as CMake's unity build takes together, so names that collide do so in both
+
+
+# What clang-tidy sees only in a source by itself: unused using declarations and namespace aliases.
+BY_ITSELF = re.compile(r"^ *(using [\w:]+;|namespace \w+ = )", re.MULTILINE)
+
+
+def main() -> None:
+    build, out, files = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+    out.mkdir(parents=True, exist_ok=True)
+    for old in out.glob("UnifiedSource*"):
+        old.unlink()
+    commands = {entry["file"]: entry for entry in json.loads((build / "compile_commands.json").read_text())}
+    rooms: dict[tuple[str, str], list[dict]] = {}
+    alone = []
+    for file in files:
+        entry = commands[str(Path(file).resolve())]
+        room = re.fullmatch(r"user/(\w+)/\w+\.cpp", file)
+        if room and not BY_ITSELF.search(Path(file).read_text()):
+            flags = re.sub(r" -o \S+ -c \S+$", "", entry["command"])
+            rooms.setdefault((room[1], flags), []).append(entry)
+        else:
+            alone.append(entry)
+    sources = []
+    for (room, flags), entries in rooms.items():
+        for n, start in enumerate(range(0, len(entries), BATCH)):
+            source = out.resolve() / f"UnifiedSource_{room}_{n}.cpp"
+            lines = [f'#include "{entry["file"]}"  // NOLINT(bugprone-suspicious-include)\n' for entry in entries[start : start + BATCH]]
+            source.write_text("".join(lines))
+            sources.append({"directory": entries[0]["directory"], "file": str(source), "command": f"{flags} -c {source}"})
+    (out / "compile_commands.json").write_text(json.dumps(sources + alone))
+    for entry in sources + alone:
+        print(Path(entry["file"]).relative_to(Path.cwd()))
+
+
+if __name__ == "__main__":
+    main()
