@@ -49,22 +49,38 @@ static __always_inline bool steals(const struct record *r, __s32 code)
 	return r->type == PT_NFT_RULE && code >= 0 && (code & 0xff) == NF_STOLEN;
 }
 
+/* The verifier would follow every slot on its own through all that comes after: to it, this is any number. */
+static __always_inline int any_slot(const struct cpu_context *cpu, __s64 slot)
+{
+	__u64 unknown = cpu->nft_open;
+
+	asm volatile("%0 += %1\n\t%0 -= %1" : "+r"(slot) : "r"(unknown));
+	return slot;
+}
+
 static __always_inline int find_nft_frame(struct cpu_context *cpu, const struct nft_pktinfo *pkt)
 {
 	__u64 skb = (__u64)FIELD(pkt, skb);
+	int slot = -1;
 
 	for (int i = 0; i < PT_FRAMES; i++)
-		if (cpu->nft[i].pkt == (__u64)pkt && cpu->nft[i].skb == skb)
-			return i;
-	return -1;
+		if (cpu->nft[i].pkt == (__u64)pkt && cpu->nft[i].skb == skb) {
+			slot = i;
+			break;
+		}
+	return any_slot(cpu, slot);
 }
 
 static __always_inline int free_nft_slot(struct cpu_context *cpu, __u64 now)
 {
+	int slot = -1;
+
 	for (int i = 0; i < PT_FRAMES; i++)
-		if (!cpu->nft[i].pkt || now - cpu->nft[i].start_ns > STALE_NS)
-			return i;
-	return -1;
+		if (!cpu->nft[i].pkt || now - cpu->nft[i].start_ns > STALE_NS) {
+			slot = i;
+			break;
+		}
+	return any_slot(cpu, slot);
 }
 
 static __always_inline void add_record(struct nft_frame *frame, struct nft_scratch *scratch,
@@ -233,34 +249,26 @@ static __always_inline void take_record(struct cpu_context *cpu, __u32 slot, con
 		end_walk(cpu, frame, scratch);
 }
 
-static __always_inline int first_record(struct cpu_context *cpu, const struct record *r, __s32 code)
+/* A frame for a traversal whose first record this is; -1 if it needs none, or there is none left. */
+static __always_inline int frame_of_first(struct cpu_context *cpu, const struct record *r, __s32 code)
 {
 	const struct nft_pktinfo *pkt = r->pkt;
 	const struct nf_hook_state *state = FIELD(pkt, state);
 	struct sk_buff *skb = FIELD(pkt, skb);
-	bool last = ends_walk(r, code);
 	bool matched;
 	__u8 family;
-	int slot;
 
 	/* It may be gone, it cannot be looked at: steal_enter() would have done it before. */
 	if (steals(r, code)) {
 		if (hook_possible(state) && family_possible(state))
 			count_lost(PT_EVENT_NFT_WALK);
-		return 0;
+		return -1;
 	}
 	family = walk_family(skb, state);
 	matched = family && hook_worth_a_look(network_address(skb), state, family);
-	if (!matched && last)
-		return 0;
-	slot = open_nft_frame(cpu, pkt, r->basechain, family, matched);
-	if (slot < 0 || slot >= PT_FRAMES)
-		return 0;
-	if (cpu->nft[slot].matched)
-		take_record(cpu, slot, r, code);
-	else if (last)
-		leave_frame(cpu, &cpu->nft[slot]);
-	return 0;
+	if (!matched && ends_walk(r, code))
+		return -1;
+	return open_nft_frame(cpu, pkt, r->basechain, family, matched);
 }
 
 static __always_inline int handle_record(const struct record *r)
@@ -277,15 +285,15 @@ static __always_inline int handle_record(const struct record *r)
 	code = r->type == PT_NFT_POLICY ? FIELD(basechain, policy) : (__s32)FIELD(verdict, code);
 	if (cpu->nft_open)
 		slot = find_nft_frame(cpu, r->pkt);
+	if (slot < 0)
+		slot = frame_of_first(cpu, r, code);
 	if (slot < 0 || slot >= PT_FRAMES)
-		return first_record(cpu, r, code);
-	frame = &cpu->nft[slot];
-	if (!frame->matched) {
-		if (ends_walk(r, code))
-			leave_frame(cpu, frame);
 		return 0;
-	}
-	take_record(cpu, slot, r, code);
+	frame = &cpu->nft[slot];
+	if (frame->matched)
+		take_record(cpu, slot, r, code);
+	else if (ends_walk(r, code))
+		leave_frame(cpu, frame);
 	return 0;
 }
 

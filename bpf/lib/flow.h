@@ -127,8 +127,8 @@ static __always_inline bool is_icmp_error(__u8 protocol, __u8 type)
 }
 
 /* IPv6 extension headers before the transport header: hop-by-hop, routing, destination
- * options, fragment. At most eight. */
-static __noinline int skip_extensions(struct tuple *t, __u64 network)
+ * options, fragment. At most eight. A global function, as tuple_at() below. */
+__weak __noinline int skip_extensions(struct tuple *t, __u64 network)
 {
 	__u32 offset = 40;
 	struct {
@@ -136,6 +136,8 @@ static __noinline int skip_extensions(struct tuple *t, __u64 network)
 		__be16 rest;
 	} ext;
 
+	if (!t)
+		return -1;
 	for (int i = 0; i < 8; i++) {
 		__u8 kind = t->protocol;
 
