@@ -97,14 +97,17 @@ void Tracer::State::after_attach() {
 Result<Tracer> Tracer::start(const TracerOptions& options) {
   auto btf = KernelBtf::load();
   if (!btf) return btf.error();
-  // one pass over kallsyms for all; xt_recseq is there once x_tables is loaded
-  const auto symbols = symbol_addresses({"__per_cpu_offset", "xt_recseq", "_stext"});
+  // one pass over kallsyms for all; it ends early where x_tables, and with it xt_recseq, is not there yet
+  std::vector<std::string_view> names = {"__per_cpu_offset", "_stext"};
+  if (btf->function("xt_replace_table", "x_tables")) names.emplace_back("xt_recseq");
+  auto symbols = symbol_addresses(names);
+  symbols.resize(3);
   const ProgramConstants constants{options.filter, options.max_rules, options.buffer_bytes,
-                                   options.fentry, symbols[0],        symbols[1]};
+                                   options.fentry, symbols[0],        symbols[2]};
   Tracer tracer(std::make_unique<State>(options, std::move(*btf), constants));
   State& state = *tracer.state_;
-  state.xt_recseq = symbols[1];
-  state.addresses_hidden = symbols[2] == 0;
+  state.xt_recseq = symbols[2];
+  state.addresses_hidden = symbols[1] == 0;
   tracer.attach_new();
   // Tracepoints alone, which even a kernel without kprobes may allow, name no rule and no reset; a few
   // helpers read no memory and are let in even by one that is locked down.
