@@ -12,6 +12,15 @@ namespace pathtrace {
 
 namespace {
 
+// The arguments of a function that fentry and fexit can be attached to (arch_prepare_bpf_trampoline() of
+// x86): those in registers, until 6.6 read the others from the stack. Of the same release are links of many
+// uprobes.
+int most_parameters(KernelBtf& btf) {
+  constexpr int in_registers = 6;
+  constexpr int since_6_6 = 12;  // MAX_BPF_FUNC_ARGS
+  return btf.has_member("bpf_uprobe_multi_link", "uprobes", "") ? since_6_6 : in_registers;
+}
+
 // Its function is not in any type information.
 void explain_absence(ProbeProgress& row, KernelBtf& btf) {
   const Probe& probe = *row.probe;
@@ -71,6 +80,7 @@ std::optional<KernelFunction> function_of(KernelBtf& btf, const Probe& probe) {
 std::vector<Choice> choose(std::vector<ProbeProgress>& rows, KernelBtf& btf, bool fentry,
                            bool without_trace_key) {
   std::vector<Choice> choices;
+  const int most = most_parameters(btf);
   for (auto& row : rows) {
     const Probe& probe = *row.probe;
     if (row.attached || row.failed) continue;
@@ -104,8 +114,11 @@ std::vector<Choice> choose(std::vector<ProbeProgress>& rows, KernelBtf& btf, boo
       row.failed = true;
       continue;
     }
-    Choice choice{&row, {variant->programs.begin(), variant->programs.end()}};
-    choices.push_back(fentry && !probe.kprobe_only ? choice : choice.by_kprobe());
+    const Choice choice{&row, {variant->programs.begin(), variant->programs.end()}};
+    const bool has_too_many = !probe.tracepoint && *parameters > most && probe.has_both();
+    if (fentry && has_too_many)
+      row.refusal = fmt::format("takes no function of {} parameters on this kernel", *parameters);
+    choices.push_back(fentry && !probe.kprobe_only && !has_too_many ? choice : choice.by_kprobe());
   }
   return choices;
 }

@@ -33,10 +33,11 @@ struct ProbeProgress {
 struct Choice {
   ProbeProgress* progress = nullptr;
   std::vector<std::string> programs;
+  bool kprobe = false;  // by this, not by fentry
 
   // The same by kprobe, see bpf/lib/probe.h.
   [[nodiscard]] Choice by_kprobe() const {
-    Choice result{progress, {}};
+    Choice result{progress, {}, true};
     for (const auto& name : programs) result.programs.push_back(name + "_kprobe");
     return result;
   }

@@ -224,7 +224,7 @@ void Programs::attach(const std::vector<Choice>& choices) {
   std::vector<Choice> by_kprobe;
   std::map<ProbeProgress*, std::string> refusals;
   for (const auto& choice : choices) {
-    if (choice.progress->attached || !constants_.fentry || !choice.progress->probe->has_both()) continue;
+    if (choice.progress->attached || choice.kprobe || !choice.progress->probe->has_both()) continue;
     by_kprobe.push_back(choice.by_kprobe());
     refusals[choice.progress] = choice.progress->why;
   }
