@@ -33,7 +33,7 @@ import vm
 ROOT = Path(__file__).resolve().parent.parent
 # Which families of a backend run where, unless told otherwise: of scenarios that are `thorough`, and of the others. What differs between
 # the families is seen on the first kernel; with two CPUs and through iptables of the newest kernel, one is enough. A scenario may name
-# fewer kernels (`kernels`).
+# fewer kernels (`kernels`). What of that isn't needed for every backend, or for every family, is left out below (`planned`).
 ALL = dict.fromkeys((*scenario.BACKENDS, "none"), scenario.FAMILIES)
 ONE = dict.fromkeys(ALL, ("ipv4",))
 NFTABLES = ONE | {"nftables": scenario.FAMILIES}
@@ -223,12 +223,16 @@ def planned(label: str, variants: list[scenario.Variant]) -> list[scenario.Varia
     def runs(variant: scenario.Variant) -> bool:
         if label not in variant.get("kernels", MATRIX):
             return False
-        is_thorough = variant.get("thorough", False)
-        if label in ONE_BACKEND and not is_thorough and variant.backend != one_of(variant.scenario, backends[variant.scenario]):
+        is_thorough, several = variant.get("thorough", False), backends[variant.scenario]
+        if label in ONE_BACKEND and not is_thorough and variant.backend != one_of(variant.scenario, several):
             return False
-        families = (thorough if is_thorough else others)[variant.backend]
         # a scenario of one family runs wherever it may
-        return variant.family in families or variant.get("families", scenario.FAMILIES) == [variant.family]
+        if variant.get("families", scenario.FAMILIES) == [variant.family]:
+            return True
+        families = (thorough if is_thorough else others)[variant.backend]
+        if len(families) > 1 and len(several) > 1 and not is_thorough:
+            families = alternating(variant.scenario, several)[variant.backend]
+        return variant.family in families
 
     return [variant for variant in variants if runs(variant)]
 
@@ -236,6 +240,11 @@ def planned(label: str, variants: list[scenario.Variant]) -> list[scenario.Varia
 def one_of(name: str, backends: list[str]) -> str:
     """The same for a name at all times, and over all names each as often."""
     return sorted(backends)[sum(name.encode()) % len(backends)]
+
+
+def alternating(name: str, backends: list[str]) -> dict[str, tuple[str]]:
+    """A family for each of several backends: all backends and both families are seen, but not each with each."""
+    return {backend: (scenario.FAMILIES[(sum(name.encode()) + i) % 2],) for i, backend in enumerate(sorted(backends))}
 
 
 def given_values(texts: list[str]) -> dict:

@@ -251,6 +251,15 @@ class Check(unittest.TestCase):
         self.assertEqual([len(run.planned("6.12", some)) for some in (usual, thorough)], [1, 6])
         self.assertEqual({run.one_of(name, list(scenario.BACKENDS)) for name in "abc"}, set(scenario.BACKENDS))
 
+    def test_each_of_several_backends_runs_with_one_family_where_no_more_is_said(self):
+        rules = '[rules.iptables]\nin = "h"\nlines = []\n[rules.nftables]\nin = "h"\ntext = ""'
+        ran = run.planned("6.1", variants(rules))
+        self.assertEqual({variant.backend for variant in ran}, {"iptables-legacy", "iptables-nft", "nftables"})
+        self.assertEqual({variant.family for variant in ran}, set(scenario.FAMILIES))
+        self.assertEqual(len(ran), 3)
+        one_family = variants('families = ["ipv6"]\n' + rules)
+        self.assertEqual(len(run.planned("6.1", one_family)), 3)
+
     def test_boots_of_a_kernel_are_equal_and_have_every_variant_once(self):
         for count in (1, 24, 25, 65):
             some = list(range(count))
