@@ -97,7 +97,9 @@ def run(options, conf: Configuration, rulesets: int) -> str:
     numbers = [options.case] if options.case is not None else range(first, first + rulesets)
     total, began = judge.Verdict(), time.monotonic()
     boots = [numbers[i : i + CASES_A_BOOT] for i in range(0, len(numbers), CASES_A_BOOT)]
-    for batch in boots:
+    for done, batch in enumerate(boots):
+        if done:  # a long run says how far it is
+            say(f"     {conf.title}: {done * CASES_A_BOOT} of {len(numbers)} rulesets, {len(total.failures)} with a failure")
         played = [cases.generate(conf.backend, options.seed, number) for number in batch]
         total.add(boot(options, conf, conf.title, played))
     return report(options, total, conf.title, began, lambda: shrunk(options, conf, min(total.failures)))

@@ -72,6 +72,20 @@ class Witness(unittest.TestCase):
     def test_the_rule_that_starts_tracing_is_part_of_the_walk(self):
         self.assertEqual(seen(rules(INPUT=[]), "raw:PREROUTING:policy:3")[0].steps, [Step("PREROUTING", 1, "continue"), Step("PREROUTING", POLICY, "accept")])
 
+    def test_the_walk_of_a_copy_lies_inside_that_of_its_original(self):
+        ruleset = rules(FORWARD=["-p tcp", "-j TEE --gateway 10.9.0.1", "-p tcp"], POSTROUTING=["-p tcp", "-j u"], u=["-j ACCEPT"])
+        walks = seen(ruleset, "filter:FORWARD:rule:1", "filter:FORWARD:rule:2", "filter:POSTROUTING:rule:2", "filter:u:rule:1",
+                     "filter:FORWARD:rule:3", "filter:FORWARD:policy:4")  # fmt: skip
+        self.assertEqual([[step.rule for step in walk.steps] for walk in walks], [[1, 2, 3, POLICY], [2, 1]])
+        # without a copy, one that comes again begins another walk
+        walks = seen(ruleset, "filter:FORWARD:rule:1", "filter:POSTROUTING:rule:1", "filter:FORWARD:rule:1")
+        self.assertEqual(len(walks), 3)
+
+    def test_a_target_that_changes_the_packet_may_drop_it(self):
+        ruleset = rules(INPUT=["-p tcp -j TCPOPTSTRIP --strip-options mss", "-p tcp"])
+        self.assertEqual(seen(ruleset, "filter:INPUT:rule:1")[0].steps, [Step("INPUT", 1)])
+        self.assertEqual(seen(ruleset, "filter:INPUT:rule:1", "filter:INPUT:rule:2")[0].steps[0], Step("INPUT", 1, "continue"))
+
     def test_two_variants_are_told_apart_by_what_their_first_rule_logs(self):
         plain = rules(INPUT=["-p tcp", "-j ACCEPT"])
         variants = {name: plain.labelled(name) for name in "AB"}

@@ -66,8 +66,9 @@ class Reader:
     def __init__(self, variants: dict[str, Ruleset], from_client: bool, mislabelled: collections.Counter):
         self.variants, self.from_client, self.mislabelled = variants, from_client, mislabelled
         self.walks: list[Walk] = []
-        # A copy made by TEE goes out while its original comes in or through: one of each may be open.
-        self.open: dict[tuple[bool, bool], Walk] = {}
+        # A copy made by TEE goes out while its original comes in or through: one of each may be open. At POSTROUTING the copy has
+        # a device that it came in by, too, from 5.19 on: then its walk is inside that of the original, the last one is the innermost.
+        self.open: collections.defaultdict[tuple[bool, bool], list[Walk]] = collections.defaultdict(list)
         self.rules: collections.defaultdict[tuple[bool, bool], Ruleset] = collections.defaultdict(lambda: variants["A"])
 
     def read(self, records: list[Record]) -> list[Walk]:
@@ -89,14 +90,20 @@ class Reader:
         self.rules[record.way] = self.variants[record.variant]
 
     def step(self, record: Record) -> None:
-        rules, walk = self.rules[record.way], self.open.get(record.way)
+        rules, opened = self.rules[record.way], self.open[record.way]
         chains = rules.tables.get(record.table, {})
         length = len(chains.get(record.chain, []))
-        if walk is None or walk.table != record.table or (record.chain in BUILTIN and record.chain != walk.base):
+        fits = [i for i, walk in enumerate(opened) if walk.table == record.table and (record.chain not in BUILTIN or record.chain == walk.base)]
+        if fits:
+            del opened[fits[-1] + 1 :]  # those inside it are over
+        else:
+            if opened and not makes_a_copy(opened[-1]):  # it is over
+                opened.clear()
             walk = Walk(record.table, record.chain, outward=record.outward, rules=chains)
             self.walks.append(walk)
-            self.open[record.way] = walk
+            opened.append(walk)
             self.add_untraced(walk, record, rules)
+        walk = opened[-1]
         if record.number > length:
             if record.chain in BUILTIN:  # else the return that ends every user chain, which is no rule
                 policy = rules.policies.get((record.table, record.chain), "ACCEPT").lower()
@@ -110,7 +117,7 @@ class Reader:
             self.close(record)
 
     def close(self, record: Record) -> None:
-        self.open.pop(record.way).ended = True
+        self.open[record.way].pop().ended = True
 
     def add_untraced(self, walk: Walk, record: Record, rules: Ruleset) -> None:
         """The rule that turns tracing on is not traced itself."""
@@ -127,6 +134,12 @@ def before_tracing(variants: dict[str, Ruleset], from_client: bool) -> list[list
     for rules in variants.values():
         found += [[Step(base, number, "continue") for number in rules.untraced(base, from_client)] for base in HOOKS["raw"]]
     return found
+
+
+def makes_a_copy(walk: Walk) -> bool:
+    """Is the last rule that matched one with TEE?"""
+    step = walk.steps[-1] if walk.steps else None
+    return bool(step and step.rule != POLICY and walk.rules[step.chain][step.rule - 1].jumps_to == "TEE")
 
 
 def is_ambiguous(walk: Walk) -> bool:

@@ -13,12 +13,14 @@ HOOKS = {
     "filter": ["INPUT", "FORWARD", "OUTPUT"],
     "security": ["INPUT", "FORWARD", "OUTPUT"],
 }
-# Targets after which the next rule is looked at; they are the only ones beside RETURN and none.
-CONTINUES = {"LOG", "NFLOG", "MARK", "CONNMARK", "CLASSIFY", "TOS", "DSCP", "TTL", "HL", "TCPMSS", "CT", "NOTRACK", "SET", "TEE", "TRACE",
-             "CHECKSUM", "ECN", "CONNSECMARK", "HMARK", "IDLETIMER", "AUDIT", "RATEEST", "TCPOPTSTRIP"}  # fmt: skip
+# Targets after which the next rule is looked at; they are the only ones beside RETURN, none, and those that DECIDE.
+CONTINUES = {"LOG", "NFLOG", "MARK", "CONNMARK", "CLASSIFY", "CT", "NOTRACK", "SET", "TEE", "TRACE",
+             "CHECKSUM", "CONNSECMARK", "HMARK", "IDLETIMER", "AUDIT", "RATEEST"}  # fmt: skip
 ACCEPTS = {"DNAT", "SNAT", "REDIRECT", "MASQUERADE", "NETMAP"}
 # What decides by itself whether the packet goes on: a record of TRACE doesn't say.
-DECIDES = {"SYNPROXY", "TPROXY"}
+# Whether the packet goes on is the target's own decision; the second line is of those that drop it only if it is too broken to be changed.
+DECIDES = {"SYNPROXY", "TPROXY",
+           "TOS", "DSCP", "TTL", "HL", "ECN", "TCPMSS", "TCPOPTSTRIP"}  # fmt: skip
 
 
 @dataclasses.dataclass
