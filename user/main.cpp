@@ -19,6 +19,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "capture/file.h"
@@ -86,11 +87,18 @@ Result<void> write_all(Sink& output, const std::vector<Record>& records) {
 
 Result<void> replay_file(const Options& options, Sink& output) {
   ReplayFilter filter(options.filter, describe(options.filter, std::nullopt));
-  const auto result = replay(*options.read_file,
-                             [&](const Record& record) { return write_all(output, filter.take(record)); });
+  std::string of_all;
+  const auto result = replay(*options.read_file, [&](const Record& record) {
+    if (const auto* end = std::get_if<EndRecord>(&record)) of_all = fmt::format(" of {}", end->connections);
+    return write_all(output, filter.take(record));
+  });
   if (!result) return result.error();
   if (auto written = write_all(output, filter.rest()); !written) return written;
   if (auto finished = output.finish(); !finished) return finished;
+  if (filter.picks() && !options.quiet)
+    notice("{}{} connection{} match{}", filter.connections(), of_all,
+           of_all.empty() && filter.connections() == 1 ? "" : "s",
+           of_all.empty() && filter.connections() == 1 ? "es" : "");
   if (!result->has_end && !options.quiet) tell_what_is_cut_off(*options.read_file, *result);
   return {};
 }

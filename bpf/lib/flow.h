@@ -198,7 +198,7 @@ static __always_inline int read_quoted(struct tuple *t, __u64 quoted)
 		t->quoted_offset = t->transport_offset;
 		t->transport_offset = outer;
 	}
-	if (t->fragment) {
+	if (t->fragment || t->protocol == IPPROTO_ICMP || t->protocol == IPPROTO_ICMPV6) {
 		t->sport = 0;
 		t->dport = 0;
 	}

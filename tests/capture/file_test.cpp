@@ -164,7 +164,7 @@ TEST_F(CaptureTest, WhatIsWrongIsNamedWithFileAndLine) {
       {start.substr(0, 40), "t.jsonl:1: is not JSON" + hint},
       {R"({"type":"start","schema":7})"
        "\n",
-       "t.jsonl:1: \"schema\" is 7, this pathtrace reads schema 1" + hint},
+       "t.jsonl:1: \"schema\" is 7, this pathtrace reads schema 1; another version of pathtrace made it"},
       {start + packet + "garbage\n" + end, "t.jsonl:3: is not JSON"},
       {start + packet.substr(0, 60) + "\n" + packet, "t.jsonl:2: is not JSON"},
       {start + R"({"type":"lost","count":1})"

@@ -537,6 +537,48 @@ TEST(PacketOutcomes, TheReceiverOfAnIcmpErrorFreesIt) {
   EXPECT_EQ(outcome_of_error("NETFILTER_DROP", "nf_hook_slow"), PacketOutcome::dropped);
 }
 
+// Where it was sent from, behind the rule that translates, is under other addresses: this host's FORWARD
+// chain may have rejected it, or a port of its own that nobody listens on.
+TEST(RemoteRefused, NotWhenARuleTranslatesAndTheResetWasNotSeen) {
+  Step redirect = rule("PREROUTING", 1, Verdict::accept, "-j REDIRECT --to-ports 81");
+  redirect.target = "REDIRECT";
+  const Connection c =
+      diagnosed({walk(syn().in(router), 0, Hook::prerouting, {redirect}),
+                 socket(client, server, 5, socket_event(SocketObservation::What::received_reset, 2)),
+                 socket(client, server, 6, state(2, 7, 111))});
+  EXPECT_EQ(c.cause.kind, CauseKind::unknown);
+  EXPECT_EQ(c.confidence, Confidence::partial);
+  EXPECT_THAT(c.cause.summary, HasSubstr("by whom was not seen; a rule translates its addresses"));
+}
+
+TEST(Outcomes, WhatASocketDidNotReadIsNotDropped) {
+  const auto outcome_of_fin = [](const std::string& where, const Skb& fin) {
+    return outcomes({accepted(fin, 0, Hook::input), dropped(fin, 12, "NOT_SPECIFIED", where)}).back();
+  };
+  const Skb fin = tcp(client, server, tcp_fin | tcp_ack, isn + 1, server_isn + 1).from("eth0");
+  EXPECT_EQ(outcome_of_fin("sk_stream_kill_queues", fin), PacketOutcome::delivered);
+  EXPECT_EQ(outcome_of_fin("skb_queue_purge_reason", fin), PacketOutcome::delivered);
+  EXPECT_EQ(outcome_of_fin("tcp_v4_rcv", fin), PacketOutcome::dropped);
+  // packets that wait for a neighbour are purged by the same function
+  const Skb line = syn().made_locally().to("eth0");
+  EXPECT_EQ(
+      outcomes({accepted(line, 0, Hook::output), dropped(line, 12, "QUEUE_PURGE", "skb_queue_purge_reason")})
+          .back(),
+      PacketOutcome::dropped);
+}
+
+// icmp_rcv() frees it for want of a ping socket; a raw one has got its copy by then. Who sends an echo reply
+// was asked.
+TEST(Outcomes, AnEchoReplyIsAnAnswerAndNotDropped) {
+  Skb reply = udp({"10.0.0.1", 0}, {"10.0.0.9", 0}, 0x7700).from("eth0");
+  reply.o.flow.protocol = protocol_icmp;
+  reply.o.flow.icmp_type = 0;
+  const Connection c = diagnosed({dropped(reply, 0, "NO_SOCKET", "icmp_rcv")});
+  EXPECT_EQ(c.client.address, "10.0.0.9");
+  EXPECT_EQ(c.outcome, ConnectionOutcome::established);
+  EXPECT_EQ(outcomes({dropped(reply, 0, "NO_SOCKET", "icmp_rcv")}).back(), PacketOutcome::delivered);
+}
+
 TEST(Errors, AsTheKernelConvertsThem) {
   EXPECT_EQ(error_of_reject("icmp-net-prohibited", true).name, "ENETUNREACH");
   EXPECT_EQ(error_of_reject("icmp-proto-unreachable", true).name, "ENOPROTOOPT");

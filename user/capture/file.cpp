@@ -135,7 +135,11 @@ Result<void> Replay::check_order(const Record& record) {
 
 Result<void> Replay::take_line(const std::string& line) {
   const auto record = from_json_line(line);
-  if (!record) return started_ ? wrong(record.error().message) : not_a_capture(record.error().message);
+  if (!record) {
+    const std::string& what = record.error().message;
+    if (what.starts_with("\"schema\" is ")) return wrong(what + "; another version of pathtrace made it");
+    return started_ ? wrong(what) : not_a_capture(what);
+  }
   if (auto result = check_order(*record); !result) return result;
   ++result_.lines;
   return take_(*record);

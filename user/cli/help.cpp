@@ -41,7 +41,8 @@ std::string help_text() {
          "  pathtrace --dport 5432 -w db.jsonl -- psql -h db -c 'select 1'\n"
          "\nExit status\n"
          "  0 fine   1 failed   2 wrong use   3 no permission   4 kernel not supported\n"
-         "  5 no such namespace   6 can't write   7 can't read   8 COMMAND not started\n";
+         "  5 no such namespace   6 can't write   7 can't read   8 COMMAND not started\n"
+         "  130 interrupted twice\n";
 }
 
 std::vector<std::string_view> option_names() {

@@ -36,6 +36,9 @@ class ReplayFilter {
   ReplayFilter(const pt_filter& filter, std::string words);
   // The next record of the stream → those of the picked stream that are due now, in order.
   std::vector<Record> take(const Record& record);
+  // Does it pick at all? How many connections it has passed on.
+  [[nodiscard]] bool picks() const { return !all_; }
+  [[nodiscard]] std::uint64_t connections() const { return connections_; }
   // The stream is over: packets whose connection never came, each by itself.
   std::vector<Record> rest();
 

@@ -110,7 +110,9 @@ std::optional<Candidate> remote_end_refused(const Story& story) {
   const Packet* reset =
       story.last([](const Packet& p) { return p.direction == Direction::reply && is_reset(p); });
   const bool seen = reset != nullptr && came_from_outside(*reset) && !stop_of(*reset);
-  if (!seen && (reset != nullptr || !client_socket_was_reset(story))) return std::nullopt;
+  // under a translated address, this host may have sent it
+  if (!seen && (reset != nullptr || !client_socket_was_reset(story) || story.is_translated()))
+    return std::nullopt;
   Candidate candidate = remote(story, seen ? reset : nullptr);
   candidate.outcome = ConnectionOutcome::refused;
   candidate.error = "ECONNREFUSED";

@@ -2,6 +2,7 @@
 #include "kernel/btf.h"
 
 #include <bpf/btf.h>
+#include <bpf/libbpf.h>
 #include <fmt/format.h>
 
 #include <cerrno>
@@ -24,6 +25,7 @@ std::string last_parameter(const btf* types, const btf_type* proto) {
 }  // namespace
 
 Result<KernelBtf> KernelBtf::load() {
+  libbpf_set_print(nullptr);  // what it has to say is said below
   KernelBtf result;
   btf* vmlinux = btf__load_vmlinux_btf();
   if (vmlinux == nullptr)

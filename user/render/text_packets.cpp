@@ -81,7 +81,8 @@ std::string origin_words(const Packet& packet, bool after_reject) {
   if (packet.origin == Origin::reject)
     return after_reject ? "   made by the REJECT above, not by a service"
                         : "   made by a REJECT, not by a service";
-  if (packet.origin == Origin::stack) return "   made by the TCP stack, not by a service";
+  if (packet.origin == Origin::stack)
+    return fmt::format("   made by the {} stack, not by a service", packet.flags ? "TCP" : "IP");
   return "";
 }
 

@@ -98,13 +98,15 @@ StepRow labelled(const std::string& label, const std::string& text, Tone tone = 
   return row;
 }
 
-StepRow drop_row(const Step& step) {
+// The kernel calls it a drop, too, when a receiver is done with a packet.
+StepRow drop_row(const Step& step, const Packet& packet) {
   std::string text = step.reason ? sanitise(*step.reason) : "the kernel gives no reason";
   if (step.where) text += ", in " + sanitise(*step.where);
+  if (packet.outcome == PacketOutcome::delivered) return labelled("freed", "by its receiver (" + text + ")");
   return labelled("dropped", text, Tone::bad);
 }
 
-StepRow other_row(const Step& step, const Style& style) {
+StepRow other_row(const Step& step, const Packet& packet, const Style& style) {
   switch (step.kind) {
     case StepKind::nat:
       return labelled(clean(step.which) + " NAT",
@@ -114,7 +116,7 @@ StepRow other_row(const Step& step, const Style& style) {
     case StepKind::reject:
       return labelled("rejected", clean(step.with), Tone::bad);
     case StepKind::drop:
-      return drop_row(step);
+      return drop_row(step, packet);
     case StepKind::deliver:
       return labelled("delivered", step.listener ? "to " + sanitise(*step.listener) : "", Tone::good);
     case StepKind::transmit:
@@ -173,7 +175,7 @@ std::vector<StepRow> step_rows(const Packet& packet, TableNaming naming, const S
     const Step& step = packet.steps[i];
     if (says_nothing_new(step, packet, denied_by)) continue;
     if (step.kind != StepKind::rule && step.kind != StepKind::policy) {
-      rows.push_back(other_row(step, style));
+      rows.push_back(other_row(step, packet, style));
       continue;
     }
     const bool rejects = step.verdict == Verdict::reject;

@@ -69,6 +69,13 @@ int fit_socket(const TrackedConnection& connection, const Observation& o, const 
   return circumstances(connection, o);
 }
 
+// Echo, timestamp and information replies; echo replies of IPv6.
+bool is_icmp_answer(const pt_flow& flow) {
+  if (flow.protocol == protocol_icmp)
+    return flow.icmp_type == 0 || flow.icmp_type == 14 || flow.icmp_type == 16;
+  return flow.protocol == protocol_icmpv6 && flow.icmp_type == 129;
+}
+
 ClientGuess guess_client(const Observation& o) {
   if (const auto* socket = std::get_if<SocketObservation>(&o.detail)) {
     if (socket->old_state == state_syn_sent) return {true, ClientEvidence::syn_ack};
@@ -79,6 +86,7 @@ ClientGuess guess_client(const Observation& o) {
     if (flags == tcp_syn) return {true, ClientEvidence::syn};
     if (flags == (tcp_syn | tcp_ack)) return {false, ClientEvidence::syn_ack};
   }
+  if (!o.icmp_error && is_icmp_answer(o.flow)) return {false, ClientEvidence::syn_ack};
   if (o.reversed) return {false, ClientEvidence::reversed};
   if (o.flow.protocol == protocol_tcp && o.flow.sport != o.flow.dport)
     return {o.flow.sport > o.flow.dport, ClientEvidence::guess};

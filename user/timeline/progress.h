@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "timeline/tracked.h"
 
@@ -14,7 +15,13 @@ void note_packet(TrackedConnection& connection, const TrackedPacket& packet, std
 void note_loss(TrackedConnection& connection, const TrackedPacket& packet, std::int64_t ts_ns);
 void note_socket(TrackedConnection& connection, const SocketFact& fact);
 
-// A RST is freed as a "drop" by the socket that takes it: that is no loss.
+// Does this kernel function free what waits in a socket's queue, when the socket is closed or asked? (6.1
+// gives no reason, 6.12 QUEUE_PURGE.) Some of them empty other queues, too: that of packets that wait for a
+// neighbour.
+bool purges_socket_queue(std::string_view function);
+
+// A RST is freed as a "drop" by the socket that takes it, what a socket didn't read with the socket: that is
+// no loss.
 bool is_loss(const TrackedPacket& packet, const DropObservation& drop);
 
 Phase phase_of(const TrackedConnection& connection);
