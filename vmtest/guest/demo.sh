@@ -16,6 +16,7 @@ demo() {
     topology_host
     for last in 11 12 13 14; do
         ip -n h addr add "10.1.0.$last/24" dev eth0
+        warm c "10.1.0.$last"
     done
     # Where a kernel has no ip_tables, the same rules go through iptables-nft.
     ipt=iptables-legacy
