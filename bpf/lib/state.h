@@ -15,13 +15,13 @@
 /* Constants of the run, set before load; the verifier removes what they rule out. */
 const volatile struct pt_filter filter __weak = {};
 const volatile struct pt_port_test port_tests[2] __weak = {};
-const volatile bool direct_loads __weak = false;      /* this kernel has bpf_rdonly_cast() */
-const volatile __u32 possible_cpus __weak = 2;	      /* nr_cpu_ids */
-const volatile __u32 max_blocks __weak = 64;	      /* blocks of 256 counters a snapshot holds */
-const volatile __u64 per_cpu_offset_table __weak = 0; /* address of __per_cpu_offset[], 0 = unknown */
+const volatile bool direct_loads __weak = false; /* this kernel has bpf_rdonly_cast() */
+const volatile __u32 possible_cpus __weak = 2;	 /* nr_cpu_ids */
+const volatile __u32 max_blocks __weak = 64;	 /* blocks of 256 counters a snapshot holds */
 
-/* Known once the x_tables module is loaded, which may be after this program. */
-__u64 xt_recseq_cookie __weak = 0; /* per-CPU address of xt_recseq, 0 = unknown */
+/* Told once the x_tables module is loaded, which may be after this program. */
+__u64 per_cpu_offset_table __weak = 0; /* address of __per_cpu_offset[], 0 = unknown */
+__u64 xt_recseq_cookie __weak = 0;     /* per-CPU address of xt_recseq, 0 = unknown */
 
 /* Was a legacy table replaced since the start? Else all have generation 0. */
 __u32 tables_replaced __weak = 0;

@@ -10,6 +10,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "capture/line_reader.h"
@@ -24,11 +26,16 @@ constexpr std::size_t longest_line = std::size_t{4} << 20;
 
 std::string reason() { return std::strerror(errno); }
 
+bool is_in_a_directory(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::is_directory(std::filesystem::absolute(path, error).parent_path(), error);
+}
+
 Error output_error(const std::string& path) {
   std::string message = "cannot create the capture file " + sanitise(path) + ": " + reason();
   switch (errno) {
     case ENOENT:
-      message += "; create its directory first";
+      message += is_in_a_directory(path) ? "; choose another file" : "; create its directory first";
       break;
     case EACCES:
     case EPERM:

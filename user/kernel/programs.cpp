@@ -127,8 +127,8 @@ bool Programs::configure(pathtrace_bpf* skeleton) {
   skeleton->rodata->direct_loads = constants_.fentry && btf_.function("bpf_rdonly_cast", "").has_value();
   skeleton->rodata->possible_cpus = possible;
   skeleton->rodata->max_blocks = blocks;
-  skeleton->rodata->per_cpu_offset_table = constants_.per_cpu_offset_table;
-  skeleton->bss->xt_recseq_cookie = constants_.xt_recseq;
+  skeleton->bss->per_cpu_offset_table = constants_.legacy.per_cpu_offset_table;
+  skeleton->bss->xt_recseq_cookie = constants_.legacy.xt_recseq;
   return bpf_map__set_max_entries(skeleton->maps.snapshots, possible * frames * (blocks + 1)) == 0 &&
          bpf_map__set_max_entries(skeleton->maps.events, constants_.buffer_bytes) == 0;
 }
@@ -257,9 +257,13 @@ Error Programs::refusal() const {
 
 int Programs::events_fd() const { return bpf_map__fd(skeletons_.front()->maps.events); }
 
-bool Programs::knows_xt_recseq() const { return skeletons_.front()->bss->xt_recseq_cookie != 0; }
+bool Programs::knows_legacy_addresses() const { return skeletons_.front()->bss->xt_recseq_cookie != 0; }
 
-void Programs::set_xt_recseq(std::uint64_t address) { skeletons_.front()->bss->xt_recseq_cookie = address; }
+void Programs::set(const LegacyAddresses& addresses) {
+  auto* shared = skeletons_.front()->bss;
+  shared->per_cpu_offset_table = addresses.per_cpu_offset_table;
+  shared->xt_recseq_cookie = addresses.xt_recseq;
+}
 
 LostCounts Programs::lost() {
   LostCounts& known = lost_;

@@ -21,14 +21,19 @@ struct pathtrace_bpf;
 
 namespace pathtrace {
 
+// Where the counters of iptables-legacy are found; 0 = not known.
+struct LegacyAddresses {
+  std::uint64_t per_cpu_offset_table = 0;  // __per_cpu_offset[]
+  std::uint64_t xt_recseq = 0;             // per-CPU, of x_tables
+};
+
 // What the programs are told before they are loaded.
 struct ProgramConstants {
   pt_filter filter{};
   std::uint32_t max_rules = 0;
   std::uint32_t buffer_bytes = 0;
   bool fentry = true;
-  std::uint64_t per_cpu_offset_table = 0;  // address; 0 = not known
-  std::uint64_t xt_recseq = 0;             // likewise; can be told later
+  LegacyAddresses legacy;  // can be told later
 };
 
 class Programs {
@@ -50,9 +55,9 @@ class Programs {
 
   // The rest needs any_loaded().
   [[nodiscard]] int events_fd() const;  // of the ring buffer
-  // Whether the programs were told where xt_recseq is, which x_tables has.
-  [[nodiscard]] bool knows_xt_recseq() const;
-  void set_xt_recseq(std::uint64_t address);
+  // Whether the programs were told them.
+  [[nodiscard]] bool knows_legacy_addresses() const;
+  void set(const LegacyAddresses& addresses);
   // See Tracer::lost() and Tracer::left_out().
   LostCounts lost();
   [[nodiscard]] std::uint64_t left_out() const;

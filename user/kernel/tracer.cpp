@@ -19,6 +19,12 @@ namespace {
 
 constexpr std::uint64_t never = ~std::uint64_t{0};
 
+// One pass over the whole of kallsyms: modules come last.
+LegacyAddresses legacy_addresses() {
+  const auto symbols = symbol_addresses({"__per_cpu_offset", "xt_recseq"});
+  return {symbols[0], symbols[1]};
+}
+
 }  // namespace
 
 struct Tracer::State {
@@ -35,7 +41,7 @@ struct Tracer::State {
   std::optional<TraceKey> trace_key;
   std::optional<std::string> without_key;  // why it is not held, once that is settled
   int key_tries = 1;
-  std::uint64_t xt_recseq = 0;
+  LegacyAddresses legacy;
   bool addresses_hidden = false;
 
   void settle_trace_key();
@@ -87,27 +93,23 @@ bool Tracer::State::is_attached(std::string_view name) const {
 
 void Tracer::State::after_attach() {
   programs.generations().set_attached(is_attached("iptables changes"), is_attached("nftables changes"));
-  if (programs.any_loaded() && !programs.knows_xt_recseq() &&
+  if (programs.any_loaded() && !programs.knows_legacy_addresses() &&
       (is_attached("iptables") || is_attached("ip6tables") || is_attached("arptables"))) {
-    if (xt_recseq == 0) xt_recseq = symbol_addresses({"xt_recseq"})[0];
-    programs.set_xt_recseq(xt_recseq);
+    if (legacy.xt_recseq == 0) legacy = legacy_addresses();
+    programs.set(legacy);
   }
 }
 
 Result<Tracer> Tracer::start(const TracerOptions& options) {
   auto btf = KernelBtf::load();
   if (!btf) return btf.error();
-  // one pass over kallsyms for all; it ends early where x_tables, and with it xt_recseq, is not there yet
-  std::vector<std::string_view> names = {"__per_cpu_offset", "_stext"};
-  if (btf->function("xt_replace_table", "x_tables")) names.emplace_back("xt_recseq");
-  auto symbols = symbol_addresses(names);
-  symbols.resize(3);
-  const ProgramConstants constants{options.filter, options.max_rules, options.buffer_bytes,
-                                   options.fentry, symbols[0],        symbols[2]};
+  const bool has_x_tables = btf->function("xt_replace_table", "x_tables").has_value();
+  const ProgramConstants constants{options.filter, options.max_rules, options.buffer_bytes, options.fentry,
+                                   has_x_tables ? legacy_addresses() : LegacyAddresses{}};
   Tracer tracer(std::make_unique<State>(options, std::move(*btf), constants));
   State& state = *tracer.state_;
-  state.xt_recseq = symbols[2];
-  state.addresses_hidden = symbols[1] == 0;
+  state.legacy = constants.legacy;
+  state.addresses_hidden = symbol_addresses({"_stext"})[0] == 0;  // among the first
   tracer.attach_new();
   // Tracepoints alone, which even a kernel without kprobes may allow, name no rule and no reset; a few
   // helpers read no memory and are let in even by one that is locked down.
