@@ -81,6 +81,12 @@ class Witness(unittest.TestCase):
         walks = seen(ruleset, "filter:FORWARD:rule:1", "filter:POSTROUTING:rule:1", "filter:FORWARD:rule:1")
         self.assertEqual(len(walks), 3)
 
+    def test_copies_are_not_made_for_ever(self):
+        tables = {"mangle": {"PREROUTING": [xtables.Rule("-p tcp", "-j TTL --ttl-dec 40")], "INPUT": [xtables.Rule("", "-j TEE --gateway 10.10.0.253")]}}
+        xtables.without_endless_copies(tables, 4)
+        self.assertEqual(tables["mangle"]["PREROUTING"][0].text, "-p tcp")
+        self.assertIn("--ttl-gt 60", tables["mangle"]["INPUT"][0].text)
+
     def test_a_target_that_changes_the_packet_may_drop_it(self):
         ruleset = rules(INPUT=["-p tcp -j TCPOPTSTRIP --strip-options mss", "-p tcp"])
         self.assertEqual(seen(ruleset, "filter:INPUT:rule:1")[0].steps, [Step("INPUT", 1)])

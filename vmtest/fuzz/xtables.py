@@ -103,6 +103,19 @@ class Ruleset:
         return numbers
 
 
+def without_endless_copies(tables: dict[str, dict[str, list[Rule]]], version: int) -> None:
+    """What TEE sends to the gateway may come back from it, and be copied again as long as its TTL lasts; of a TTL of 0 nf_dup_ipv4() and
+    nf_dup_ipv6() make 255 (up to 7.2). So only what has come a short way is copied, and no rule changes that: it loses its target."""
+    rules = [rule for chains in tables.values() for chain in chains.values() for rule in chain]
+    copying = [rule for rule in rules if rule.jumps_to == "TEE"]
+    near = "-m ttl --ttl-gt 60 -m ttl --ttl-lt 65" if version == 4 else "-m hl --hl-gt 60 -m hl --hl-lt 65"
+    for rule in copying:
+        rule.matches = f"{rule.matches} {near}".strip()
+    for rule in rules:
+        if copying and rule.jumps_to in ("TTL", "HL"):
+            rule.target = ""
+
+
 class Generator:
     def __init__(self, rng: random.Random, version: int, nft: bool, own_rules: bool = True):
         self.rng, self.version, self.nft = rng, version, nft
@@ -120,6 +133,7 @@ class Generator:
                     policies[name, hook] = "DROP" if name in ("filter", "security") and rng.random() < 0.25 else "ACCEPT"
         for hook in HOOKS["raw"]:
             tables["raw"][hook][:0] = trace_rules(self.version)
+        without_endless_copies(tables, self.version)
         return Ruleset(self.version, tables, policies)
 
     def large_ruleset(self, entries: int) -> Ruleset:
