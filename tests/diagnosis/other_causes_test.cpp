@@ -559,7 +559,11 @@ TEST(Outcomes, WhatASocketDidNotReadIsNotDropped) {
   EXPECT_EQ(outcome_of_fin("sk_stream_kill_queues", fin), PacketOutcome::delivered);
   EXPECT_EQ(outcome_of_fin("skb_queue_purge_reason", fin), PacketOutcome::delivered);
   EXPECT_EQ(outcome_of_fin("tcp_v4_rcv", fin), PacketOutcome::dropped);
-  // packets that wait for a neighbour are purged by the same function
+  // packets that wait for a neighbour are purged by the same function: here it is not known to be the socket
+  EXPECT_EQ(outcomes({dropped(fin, 12, "QUEUE_PURGE", "skb_queue_purge_reason")}).back(),
+            PacketOutcome::dropped);
+  EXPECT_EQ(outcomes({dropped(fin, 12, "NOT_SPECIFIED", "sk_stream_kill_queues")}).back(),
+            PacketOutcome::delivered);
   const Skb line = syn().made_locally().to("eth0");
   EXPECT_EQ(
       outcomes({accepted(line, 0, Hook::output), dropped(line, 12, "QUEUE_PURGE", "skb_queue_purge_reason")})
@@ -577,6 +581,7 @@ TEST(Outcomes, AnEchoReplyIsAnAnswerAndNotDropped) {
   EXPECT_EQ(c.client.address, "10.0.0.9");
   EXPECT_EQ(c.outcome, ConnectionOutcome::established);
   EXPECT_EQ(outcomes({dropped(reply, 0, "NO_SOCKET", "icmp_rcv")}).back(), PacketOutcome::delivered);
+  EXPECT_EQ(outcomes({dropped(reply, 0, "ICMP_CSUM", "icmp_rcv")}).back(), PacketOutcome::dropped);
 }
 
 TEST(Errors, AsTheKernelConvertsThem) {

@@ -40,27 +40,27 @@ bool is_icmp_error(const ConnectionTrace& trace, const Packet& packet) {
 // be asked for (sk_error_queue, of TCP in SYN_SENT since 5.18), or by icmpv6_rcv() (up to 6.1).
 bool is_end_of_taken_error(const Step& drop) {
   const std::string where = drop.where.value_or("");
-  return purges_socket_queue(where) ||
+  return purges_socket_queue(where, true) ||
          (where == "icmpv6_rcv" && drop.reason.value_or("NOT_SPECIFIED") == "NOT_SPECIFIED");
 }
 
 // An answer to a ping that no ping socket takes (ping_rcv()); a raw socket, which most programs have, got a
 // copy of it before (raw_local_deliver()).
 bool is_end_of_icmp_answer(const Packet& packet, const Step& drop) {
-  return packet.direction == Direction::reply && (drop.where == "icmp_rcv" || drop.where == "icmpv6_rcv");
+  return packet.direction == Direction::reply && drop.reason == "NO_SOCKET" &&
+         (drop.where == "icmp_rcv" || drop.where == "icmpv6_rcv");
 }
 
 // All that looks like the loss of this packet is its receiver's doing.
 bool is_taken(const ConnectionTrace& trace, const Packet& packet, const Step* last) {
   const bool at_socket = last == nullptr || last->hook == Hook::input;
-  const bool came_to_stay = last == nullptr ? packet.iif && !packet.oif : last->hook == Hook::input;
   const bool error = is_icmp_error(trace, packet);
   return std::all_of(packet.steps.begin(), packet.steps.end(), [&](const Step& drop) {
     if (drop.kind != StepKind::drop) return true;
     if (error) return is_end_of_taken_error(drop);
     // the socket that takes a RST frees it as a "drop"
     if (at_socket && is_reset(packet)) return drop.reason != "NETFILTER_DROP";
-    return (came_to_stay && purges_socket_queue(drop.where.value_or(""))) ||
+    return (at_socket && purges_socket_queue(drop.where.value_or(""), last != nullptr)) ||
            is_end_of_icmp_answer(packet, drop);
   });
 }

@@ -2,7 +2,6 @@
 #include "timeline/progress.h"
 
 #include <algorithm>
-#include <array>
 
 namespace pathtrace {
 
@@ -216,17 +215,17 @@ void note_socket(TrackedConnection& connection, const SocketFact& fact) {
   if (what.new_state == State::close_) note_close(connection, fact);
 }
 
-bool purges_socket_queue(std::string_view function) {
-  constexpr std::array<std::string_view, 5> all{"sk_stream_kill_queues", "inet_sock_destruct",
-                                                "skb_queue_purge", "skb_queue_purge_reason",
-                                                "skb_errqueue_purge"};
-  return std::find(all.begin(), all.end(), function) != all.end();
+bool purges_socket_queue(std::string_view function, bool at_input) {
+  const bool any_queue = function == "skb_queue_purge" || function == "skb_queue_purge_reason";
+  return any_queue ? at_input
+                   : function == "sk_stream_kill_queues" || function == "inet_sock_destruct" ||
+                         function == "skb_errqueue_purge";
 }
 
 bool is_loss(const TrackedPacket& packet, const DropObservation& drop) {
   const bool is_reset = packet.flow.protocol == protocol_tcp && (packet.flow.tcp_flags & tcp_rst) != 0;
   const bool at_socket = !packet.hook || packet.hook == Hook::input;
-  if (at_socket && packet.record.iif && !packet.record.oif && purges_socket_queue(drop.where)) return false;
+  if (at_socket && purges_socket_queue(drop.where, packet.hook == Hook::input)) return false;
   return !is_reset || !at_socket || drop.reason == "NETFILTER_DROP";
 }
 

@@ -16,9 +16,9 @@ void note_loss(TrackedConnection& connection, const TrackedPacket& packet, std::
 void note_socket(TrackedConnection& connection, const SocketFact& fact);
 
 // Does this kernel function free what waits in a socket's queue, when the socket is closed or asked? (6.1
-// gives no reason, 6.12 QUEUE_PURGE.) Some of them empty other queues, too: that of packets that wait for a
-// neighbour.
-bool purges_socket_queue(std::string_view function);
+// gives no reason, 6.12 QUEUE_PURGE.) skb_queue_purge() empties other queues, too, as that of packets that
+// wait for a neighbour: only `at_input`, where the packet has passed INPUT, is it a socket's.
+bool purges_socket_queue(std::string_view function, bool at_input);
 
 // A RST is freed as a "drop" by the socket that takes it, what a socket didn't read with the socket: that is
 // no loss.

@@ -17,8 +17,8 @@ HOOKS = {
 CONTINUES = {"LOG", "NFLOG", "MARK", "CONNMARK", "CLASSIFY", "CT", "NOTRACK", "SET", "TEE", "TRACE",
              "CHECKSUM", "CONNSECMARK", "HMARK", "IDLETIMER", "AUDIT", "RATEEST"}  # fmt: skip
 ACCEPTS = {"DNAT", "SNAT", "REDIRECT", "MASQUERADE", "NETMAP"}
-# What decides by itself whether the packet goes on: a record of TRACE doesn't say.
-# Whether the packet goes on is the target's own decision; the second line is of those that drop it only if it is too broken to be changed.
+# What decides by itself whether the packet goes on: a record of TRACE doesn't say. Those of the second line drop it only if it is too broken
+# to be changed.
 DECIDES = {"SYNPROXY", "TPROXY",
            "TOS", "DSCP", "TTL", "HL", "ECN", "TCPMSS", "TCPOPTSTRIP"}  # fmt: skip
 
