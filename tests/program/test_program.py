@@ -81,6 +81,13 @@ class Stdout(Program):
         result = self.shell("{ $pathtrace -r trace.jsonl --json; echo status $? >&2; } | head -1")
         self.assertEqual(result.stderr, "status 0\n")
 
+    def test_a_filter_says_how_many_connections_of_a_capture_match(self):
+        self.keep([line for line in STREAM if json.loads(line)["type"] != "lost"])
+        none = self.run_it("-r", "trace.jsonl", "--dport", "9")
+        self.assertEqual((none.returncode, none.stdout), (0, ""))
+        self.assertRegex(none.stderr, r"pathtrace: 0 of \d+ connections match")
+        self.assertEqual(self.run_it("-r", "trace.jsonl", "--dport", "9", "-q").stderr, "")
+
     def test_quiet_is_about_stderr(self):
         self.keep(STREAM)
         loud = self.run_it("-r", "trace.jsonl")
