@@ -79,8 +79,7 @@ SETS = {
         Configuration("legacy", "6.1", load=True, share=10, first=300_000),
         Configuration("nftables", "latest", share=40),
         Configuration("nftables", "6.1", load=True, share=20, first=100_000),
-        # not with churn: one packet in a hundred is 'missing' then, by one side or the other (fuzz/README.md)
-        Configuration("nftables", "6.12-smp2", load=True, share=5, first=200_000),
+        Configuration("nftables", "6.12-smp2", load=True, churn=True, share=5, first=200_000),
         Configuration("nftables", "6.12", no_trace_key=True, share=10, first=300_000),
         Configuration("iptables-nft", "6.12", share=25),
     ),

@@ -22,7 +22,7 @@ import trace_log
 import trace_netlink
 import xtables
 from compare import AMBIGUOUS, HOTDROP, TARGET_OR_HOTDROP, Result, compare
-from walks import POLICY, Step, Walk
+from walks import DROP_OR_CONTINUE, POLICY, Step, Walk, without_emptied_witness
 
 KEY = ("10.9.0.16", True, 60)
 PACKET = "MAC=x SRC=10.9.0.16 DST=10.1.0.1 LEN=60 TOS=0x00 PROTO=TCP SPT=1 DPT=2 "
@@ -89,7 +89,7 @@ class Witness(unittest.TestCase):
 
     def test_a_target_that_changes_the_packet_may_drop_it(self):
         ruleset = rules(INPUT=["-p tcp -j TCPOPTSTRIP --strip-options mss", "-p tcp"])
-        self.assertEqual(seen(ruleset, "filter:INPUT:rule:1")[0].steps, [Step("INPUT", 1)])
+        self.assertEqual(seen(ruleset, "filter:INPUT:rule:1")[0].steps, [Step("INPUT", 1, DROP_OR_CONTINUE)])
         self.assertEqual(seen(ruleset, "filter:INPUT:rule:1", "filter:INPUT:rule:2")[0].steps[0], Step("INPUT", 1, "continue"))
 
     def test_two_variants_are_told_apart_by_what_their_first_rule_logs(self):
@@ -183,6 +183,13 @@ class Comparison(unittest.TestCase):
             compare("x", walks, told(*steps).legacy_walks(KEY), result)
             self.assertEqual(len(result.wrong), wrong, steps)
 
+    def test_a_target_that_may_drop_does_nothing_else(self):
+        ruleset = rules(INPUT=["-p tcp -j TTL --ttl-set 3"])
+        for verdict, wrong in (("drop", 0), ("accept", 1), ("stolen", 1), ("continue", 1)):
+            result = Result()
+            compare("x", seen(ruleset, "filter:INPUT:rule:1"), told({"chain": "INPUT", "rule": 1, "verdict": verdict}).legacy_walks(KEY), result)
+            self.assertEqual(len(result.wrong), wrong, verdict)
+
     def test_a_copy_made_in_the_middle_of_a_walk_is_a_walk_of_its_own(self):
         ruleset = rules(FORWARD=["-j TEE --gateway 10.1.0.9", "-j ACCEPT"], OUTPUT=[])
         record = functools.partial(trace_log.Record, inward=False, outward=True)
@@ -205,6 +212,12 @@ class Comparison(unittest.TestCase):
         result = Result()
         compare("x", [empty, full], [unknown, full], result)
         self.assertEqual((result.rules, result.partial.total(), result.wrong, result.missing), (1, 1, [], []))
+
+    def test_an_emptied_witness_is_compared_on_neither_side(self):
+        policy = Step("prerouting", POLICY, "accept")
+        emptied, marking = (Walk("ip witness", "prerouting", steps) for steps in ([policy], [Step("prerouting", 3, "continue"), policy]))
+        other = Walk("ip t0", "b1", [Step("b1", POLICY, "accept")])
+        self.assertEqual(without_emptied_witness([emptied, marking, other]), [marking, other])
 
     def test_what_the_witness_never_saw_is_wrong(self):
         result = Result()

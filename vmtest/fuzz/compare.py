@@ -10,7 +10,7 @@ import collections
 import dataclasses
 from typing import Sequence
 
-from walks import UNSAID, Step, Walk
+from walks import DROP_OR_CONTINUE, OPEN, UNSAID, Step, Walk
 
 
 @dataclasses.dataclass
@@ -102,8 +102,9 @@ def likeness(seen: Walk, told: Walk) -> int:
 
 
 def agree(seen: list[Step], told: list[Step]) -> bool:
-    """The last verdict of the witness may be unsaid: the target decided, and ended the walk or not."""
-    if seen and told and seen[-1].verdict == UNSAID and told[-1].verdict in ENDS:
+    """The last verdict of the witness may be unsaid: the target decided. As nothing came after it, it ended the walk."""
+    possible = {UNSAID: ENDS, DROP_OR_CONTINUE: ("drop",)}
+    if seen and told and told[-1].verdict in possible.get(seen[-1].verdict, ()):
         seen = [*seen[:-1], dataclasses.replace(seen[-1], verdict=told[-1].verdict)]
     return seen == told
 
@@ -132,7 +133,7 @@ def is_explained(seen: Walk, told: Walk, broken: bool) -> bool:
         return seen.ambiguous
     if seen.ended or len(told.steps) != len(seen.steps):
         return False
-    return (told.missing == [HOTDROP] and broken) or (told.missing == [TARGET_OR_HOTDROP] and (broken or seen.steps[-1].verdict == UNSAID))
+    return (told.missing == [HOTDROP] and broken) or (told.missing == [TARGET_OR_HOTDROP] and (broken or seen.steps[-1].verdict in OPEN))
 
 
 def begins_with(seen: list[Step], told: list[Step]) -> bool:

@@ -12,6 +12,7 @@ import trace_netlink
 import vm
 from compare import Result, compare
 from output import Output
+from walks import without_emptied_witness
 
 
 @dataclasses.dataclass
@@ -124,6 +125,8 @@ def judge_session(folder: Path, played: list[cases.Case], backend: str, churn: b
                 else:
                     seen = [walk.deciding() if verdicts_only else walk for walk in records.walks.get(key, [])]
                     told = output.nft_walks(key, None if churn else numbers, result.wrong)
+                    if churn:
+                        seen, told = without_emptied_witness(seen), without_emptied_witness(told)
                 compare(name, seen, told, result, unseen)
         if churn:  # there every partial has its explanation
             result.unexplained = []

@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 
 import vm
-from walks import BUILTIN, POLICY, Step, Walk
+from walks import BUILTIN, OPEN, POLICY, Step, Walk
 from xtables import HOOKS, Ruleset, verdict_of
 
 LINE = re.compile(r"(?:TRACE: (\w+):(.+?):(rule|policy|return):(\d+)|v=([AB])) IN=(\S*) OUT=(\S*) (?:.*? )?SRC=(\S+) DST=(\S+) LEN=(\d+) ")
@@ -82,7 +82,7 @@ class Reader:
             self.step(record)
         for walk in self.walks:
             # Something was matched after it, so it let the packet go on.
-            walk.steps[:-1] = [dataclasses.replace(step, verdict=step.verdict or "continue") for step in walk.steps[:-1]]
+            walk.steps[:-1] = [dataclasses.replace(step, verdict="continue") if step.verdict in OPEN else step for step in walk.steps[:-1]]
             walk.ambiguous = is_ambiguous(walk)
         return self.walks
 

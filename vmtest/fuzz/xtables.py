@@ -4,7 +4,7 @@
 import dataclasses
 import random
 
-from walks import UNSAID
+from walks import DROP_OR_CONTINUE, UNSAID
 
 HOOKS = {
     "raw": ["PREROUTING", "OUTPUT"],
@@ -13,14 +13,14 @@ HOOKS = {
     "filter": ["INPUT", "FORWARD", "OUTPUT"],
     "security": ["INPUT", "FORWARD", "OUTPUT"],
 }
-# Targets after which the next rule is looked at; they are the only ones beside RETURN, none, and those that DECIDE.
+# Targets after which the next rule is looked at; they are the only ones beside RETURN, none, and those of the two sets below.
 CONTINUES = {"LOG", "NFLOG", "MARK", "CONNMARK", "CLASSIFY", "CT", "NOTRACK", "SET", "TEE", "TRACE",
              "CHECKSUM", "CONNSECMARK", "HMARK", "IDLETIMER", "AUDIT", "RATEEST"}  # fmt: skip
 ACCEPTS = {"DNAT", "SNAT", "REDIRECT", "MASQUERADE", "NETMAP"}
-# What decides by itself whether the packet goes on: a record of TRACE doesn't say. Those of the second line drop it only if it is too broken
-# to be changed.
-DECIDES = {"SYNPROXY", "TPROXY",
-           "TOS", "DSCP", "TTL", "HL", "ECN", "TCPMSS", "TCPOPTSTRIP"}  # fmt: skip
+# What decides by itself whether the packet goes on: a record of TRACE doesn't say.
+DECIDES = {"SYNPROXY", "TPROXY"}
+# What drops it only if it is too broken to be changed.
+CHANGES = {"TOS", "DSCP", "TTL", "HL", "ECN", "TCPMSS", "TCPOPTSTRIP"}
 
 
 @dataclasses.dataclass
@@ -389,4 +389,6 @@ def verdict_of(rule: Rule) -> str:
         return "queue"
     if name in ACCEPTS:
         return "accept"
+    if name in CHANGES:
+        return DROP_OR_CONTINUE
     return UNSAID if name in DECIDES else "jump"
