@@ -12,8 +12,10 @@ two CPUs, one of them offline, as the counters of legacy rules are per CPU only 
 """
 
 import argparse
+import concurrent.futures
 import json
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -48,7 +50,7 @@ class Boot:
         word, _, rest = line.partition(" ")
         if word == "AT":
             self.where = rest
-            say(f"  {time.monotonic() - self.began:4.0f} s  {rest}")
+            say(f"  {time.monotonic() - self.began:4.0f} s  {self.machine.label}: {rest}")
         elif word == "FIGURE":
             name, _, value = rest.rpartition(" ")
             self.machine.add(name, float(value))
@@ -126,29 +128,33 @@ def has_legacy(kernel: kernels.Kernel) -> bool:
 
 
 def measure(options, programs: dict[str, Path]) -> Results:
-    results = Results()
+    """Counts are the same whatever else runs: several kernels may be measured at a time."""
+    results, writing = Results(), threading.Lock()
     bpftrace = "usr/bin/bpftrace" in programs
+    planned: list[tuple[kernels.Kernel, Machine, str]] = []
     for name in options.kernel:
         kernel = kernels.find(name)
         backends = [each for each in ("legacy", "nft") if each in options.backend and (each == "nft" or has_legacy(kernel))]
-        scripts = []
+        label = kernel.series if name == "latest" else name
         if options.check:
-            scripts = [(2, plan.check(backends, options.quick))]
-        else:
-            scripts = [(2, plan.full(backends, bpftrace, options.plugin, options.programs))]
-            if "legacy" in backends:
-                scripts.append((1, plan.one_possible_cpu()))
-        for cpus, script in scripts:
-            machine = Machine(kernel.series if name == "latest" else name, kernel.release, cpus)
-            if cpus == 1:
-                machine.label += ", 1 CPU"
-            results.machines.append(machine)
-            for run in range(options.runs):
-                say(f"{machine.label} ({kernel.release}, possible CPUs: {cpus}): boot {run + 1} of {options.runs}")
-                boot(kernel, machine, script, programs)
+            planned.append((kernel, Machine(label, kernel.release, 2), plan.check(backends, options.quick)))
+            continue
+        planned.append((kernel, Machine(label, kernel.release, 2), plan.full(backends, bpftrace, options.plugin, options.programs)))
+        if "legacy" in backends:
+            planned.append((kernel, Machine(f"{label}, 1 CPU", kernel.release, 1), plan.one_possible_cpu()))
+
+    def measure_one(kernel: kernels.Kernel, machine: Machine, script: str) -> None:
+        for run in range(options.runs):
+            say(f"{machine.label} ({kernel.release}, possible CPUs: {machine.cpus}): boot {run + 1} of {options.runs}")
+            boot(kernel, machine, script, programs)
+            with writing:
                 machine.boots += 1
                 if options.json:
-                    results.write(options.json)
+                    Results([each for each in results.machines if each.boots]).write(options.json)
+
+    results.machines = [machine for _, machine, _ in planned]
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(lambda each: measure_one(*each), planned))
     return results
 
 
@@ -177,6 +183,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kernel", action="append", metavar="NAME", help="may be repeated; 6.1 6.12 latest unless given, with --check 6.1 6.12")
     parser.add_argument("--backend", action="append", choices=("legacy", "nft"), help="one of them only")
     parser.add_argument("--runs", type=int, metavar="N", help="boots of each kernel; 3 unless given, with --check 1")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="boots at a time; what they count does not change by it")
     parser.add_argument("--programs", action="store_true", help="what each BPF program costs, too")
     parser.add_argument("--plugin", action="append", type=plugin, default=[], metavar="NAME=COMMAND",
                         help="another tracer; COMMAND traces port 80 until SIGINT. It comes into the VM with --add")  # fmt: skip

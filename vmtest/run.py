@@ -31,17 +31,12 @@ import scenario
 import vm
 
 ROOT = Path(__file__).resolve().parent.parent
-# Which families of a backend run where, unless told otherwise: of scenarios that are `thorough`, and of the others. What differs between
-# the families is seen on the first kernel; with two CPUs and through iptables of the newest kernel, one is enough. A scenario may name
-# fewer kernels (`kernels`). What of that isn't needed for every backend, or for every family, is left out below (`planned`).
+# Where a scenario runs unless it names fewer kernels (`kernels`), and which families of a backend those that are `thorough` run there: what
+# differs between the families is seen on two kernels; with two CPUs and through iptables of the newest kernel, one is enough. The variants
+# of any other scenario are dealt out (`dealt`): each backend and each kernel is seen, but not each with each.
 ALL = dict.fromkeys((*scenario.BACKENDS, "none"), scenario.FAMILIES)
 ONE = dict.fromkeys(ALL, ("ipv4",))
-NFTABLES = ONE | {"nftables": scenario.FAMILIES}
-MATRIX = {"6.1": (ALL, ALL), "6.12": (ALL, ONE), "latest": (NFTABLES | {"iptables-legacy": ()}, NFTABLES), "6.1-smp2": (ONE, ONE)}
-# Where one backend of a scenario is enough, unless it is `thorough`: what is done with each was seen on another kernel; and where it is
-# in any case (two CPUs make a difference to the counters of iptables-legacy, which differential.py looks at).
-ONE_BACKEND = ("6.12", "latest", "6.1-smp2")
-ALWAYS_ONE_BACKEND = ("6.1-smp2",)
+MATRIX = {"6.1": ALL, "6.12": ALL, "latest": ONE | {"nftables": scenario.FAMILIES, "iptables-legacy": ()}, "6.1-smp2": ONE}
 # For a boot, and between two signs of life of a guest; a variant's own bound is in guest/variants.sh.
 SECONDS_A_VARIANT = 60
 SILENCE = 200
@@ -216,38 +211,33 @@ def chosen(variants: list[scenario.Variant], substrings: list[str]) -> list[scen
 
 
 def planned(label: str, variants: list[scenario.Variant]) -> list[scenario.Variant]:
-    thorough, others = MATRIX[label]
-    backends = collections.defaultdict(list)
+    scenarios = collections.defaultdict(list)
     for variant in variants:
-        if variant.backend not in backends[variant.scenario]:
-            backends[variant.scenario].append(variant.backend)
-
-    def runs(variant: scenario.Variant) -> bool:
-        if label not in variant.get("kernels", MATRIX):
-            return False
-        is_thorough, several = variant.get("thorough", False), backends[variant.scenario]
-        one_is_enough = label in (ALWAYS_ONE_BACKEND if is_thorough else ONE_BACKEND)
-        if one_is_enough and variant.backend != one_of(variant.scenario, several):
-            return False
-        # a scenario of one family runs wherever it may
-        if variant.get("families", scenario.FAMILIES) == [variant.family]:
-            return True
-        families = (thorough if is_thorough else others)[variant.backend]
-        if len(families) > 1 and len(several) > 1 and not is_thorough:
-            families = alternating(variant.scenario, several)[variant.backend]
-        return variant.family in families
-
-    return [variant for variant in variants if runs(variant)]
+        scenarios[variant.scenario].append(variant)
+    found = []
+    for several in scenarios.values():
+        if label not in several[0].get("kernels", MATRIX):
+            continue
+        if several[0].get("thorough"):
+            found += [variant for variant in several if variant.family in MATRIX[label][variant.backend]]
+        else:
+            found += dealt(several)[label]
+    return found
 
 
-def one_of(name: str, backends: list[str]) -> str:
-    """The same for a name at all times, and over all names each as often."""
-    return sorted(backends)[sum(name.encode()) % len(backends)]
-
-
-def alternating(name: str, backends: list[str]) -> dict[str, tuple[str]]:
-    """A family for each of several backends: all backends and both families are seen, but not each with each."""
-    return {backend: (scenario.FAMILIES[(sum(name.encode()) + i) % 2],) for i, backend in enumerate(sorted(backends))}
+def dealt(variants: list[scenario.Variant]) -> dict[str, list[scenario.Variant]]:
+    """Those of one scenario, by kernel: every backend once, both families (of one backend: both with it), and on every kernel one at least."""
+    backends = list(dict.fromkeys(variant.backend for variant in variants))
+    start = sum(variants[0].scenario.encode())  # over all scenarios, each backend as often with each family and on each kernel
+    chosen = []
+    for number, backend in enumerate(backends):
+        of_it = [variant for variant in variants if variant.backend == backend]
+        chosen += of_it if len(backends) == 1 else [of_it[(start + number) % len(of_it)]]
+    labels = [label for label in MATRIX if label in variants[0].get("kernels", MATRIX)]
+    hands = collections.defaultdict(list)
+    for turn in range(max(len(labels), len(chosen))):
+        hands[labels[turn % len(labels)]].append(chosen[(start + turn) % len(chosen)])
+    return hands
 
 
 def given_values(texts: list[str]) -> dict:

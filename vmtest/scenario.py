@@ -32,7 +32,7 @@ FAMILY_WORDS = {
 }
 
 KEYS = {
-    "": {"summary", "reuse", "boot", "topology", "pathtrace", "netns", "backends", "families", "thorough", "kernels", "skip", "under_load", "rules", "values", "setup", "traffic", "status",
+    "": {"summary", "reuse", "boot", "topology", "pathtrace", "netns", "backends", "families", "thorough", "both_families", "kernels", "skip", "under_load", "rules", "values", "setup", "traffic", "status",
          "changes", "ends", "expect", "every", "refuse", "expect_text", "refuse_text", "expect_stderr", "refuse_stderr"},
     "every": {"of", "is"},
     "rules": {"in", "lines", "text"},
@@ -42,7 +42,7 @@ KEYS = {
     "kill": {"kill"},
 }  # fmt: skip
 # Those of a pathtrace that the harness starts: `pathtrace = false` leaves that to the steps.
-OF_PATHTRACE = {"netns", "under_load", "status", "ends", "expect", "every", "refuse", "expect_text", "refuse_text", "expect_stderr", "refuse_stderr"}
+OF_PATHTRACE = {"netns", "both_families", "under_load", "status", "ends", "expect", "every", "refuse", "expect_text", "refuse_text", "expect_stderr", "refuse_stderr"}
 
 ENDING = ("KILL", "TERM", "INT")  # signals
 
@@ -201,8 +201,7 @@ def script(variant: Variant) -> str:
     state = " sysctls" if variant.get("thorough") or variant.ending else ""
     lines.append(f"state before{state}")
     if variant.starts_pathtrace:
-        arguments = variant.get("pathtrace", ["--dport", "80"])
-        lines.append(shlex.join(["start_pathtrace", variant.get("netns", "-"), *arguments]))
+        lines.append(shlex.join(["start_pathtrace", variant.get("netns", "-"), *arguments(variant)]))
         lines.append("bpf_state during")
     for number, step in enumerate(variant.traffic, start=len(variant.setup)):
         lines += compiled(number, step)
@@ -213,6 +212,14 @@ def script(variant: Variant) -> str:
         lines.append("stop_pathtrace" if asked else "stop_pathtrace INT")
     lines.append(f"state after{state}")
     return "\n".join(lines) + "\n"
+
+
+def arguments(variant: Variant) -> list[str]:
+    """pathtrace's. Half of its programs are of the other family, and to start them all takes a quarter longer: `thorough` scenarios do."""
+    given = variant.get("pathtrace", ["--dport", "80"])
+    if variant.get("thorough") or variant.get("both_families") or {"-4", "-6"} & set(given):
+        return given
+    return [f"-{FAMILY_WORDS[variant.family]['ipv']}", *given]
 
 
 def compiled(number: int, step: dict) -> list[str]:

@@ -50,8 +50,17 @@ class Scenario(unittest.TestCase):
 
     def test_pathtrace_is_left_to_the_steps_where_it_is_false(self):
         idle, asked = (scenario.script(variants(text + '[[traffic]]\nrun = "true"')[0]) for text in ("pathtrace = false\n", "pathtrace = []\n"))
-        started = idle.replace("before\n", "before\nstart_pathtrace -\nbpf_state during\n")
+        started = idle.replace("before\n", "before\nstart_pathtrace - -4\nbpf_state during\n")
         self.assertEqual(started.replace("state after", "stop_pathtrace INT\nstate after"), asked)
+
+    def test_pathtrace_looks_at_one_family_unless_told_otherwise(self):
+        for text, expected in (
+            ('pathtrace = ["--dport", "80"]', [["-4", "--dport", "80"], ["-6", "--dport", "80"]]),
+            ('pathtrace = ["-6"]', [["-6"], ["-6"]]),
+            ("thorough = true", [["--dport", "80"]] * 2),
+            ("both_families = true", [["--dport", "80"]] * 2),
+        ):
+            self.assertEqual([scenario.arguments(variant) for variant in variants(text)], expected)
 
     def test_a_pathtrace_that_ends_otherwise_gets_no_signal(self):
         for text in ('ends = "count reached"', '[[traffic]]\nkill = "TERM"', '[[traffic]]\nkill = "KILL"'):
@@ -233,32 +242,29 @@ class Check(unittest.TestCase):
                 kernel = types.SimpleNamespace(name=name, series=name, modules=Path(empty))
                 self.assertEqual(run.Run.why_not(types.SimpleNamespace(label=name, kernel=kernel), variant), expected)
 
-    def test_what_runs_where_unless_told_otherwise(self):
-        everywhere = variants('backends = ["none"]')
-        fewer = variants('backends = ["none"]\nkernels = ["6.1"]')
-        thorough = variants('backends = ["none"]\nthorough = true')
-        ipv6 = variants('backends = ["none"]\nfamilies = ["ipv6"]')
-        counts = [tuple(len(run.planned(label, some)) for some in (everywhere, fewer, thorough, ipv6)) for label in run.MATRIX]
-        expected = {"6.1": (2, 2, 2, 1), "6.1-smp2": (1, 0, 1, 1), "6.12": (1, 0, 2, 1), "latest": (1, 0, 1, 1)}
-        self.assertEqual(dict(zip(run.MATRIX, counts)), expected)
-
-    def test_both_families_of_nftables_run_on_the_newest_kernel(self):
-        self.assertEqual(len(run.planned("latest", variants('[rules.nftables]\nin = "h"\ntext = ""'))), 2)
-
-    def test_one_backend_of_a_scenario_is_enough_where_others_saw_them_all(self):
+    def test_thorough_scenarios_run_on_all_kernels(self):
         rules = '[rules.iptables]\nin = "h"\nlines = []\n[rules.nftables]\nin = "h"\ntext = ""'
-        usual, thorough = variants(rules), variants("thorough = true\n" + rules)
-        self.assertEqual([len(run.planned("6.12", some)) for some in (usual, thorough)], [1, 6])
-        self.assertEqual({run.one_of(name, list(scenario.BACKENDS)) for name in "abc"}, set(scenario.BACKENDS))
+        thorough = variants("thorough = true\n" + rules)
+        self.assertEqual({label: len(run.planned(label, thorough)) for label in run.MATRIX}, {"6.1": 6, "6.12": 6, "latest": 3, "6.1-smp2": 3})
+        fewer = variants('thorough = true\nkernels = ["6.1"]\n' + rules)
+        self.assertEqual([len(run.planned(label, fewer)) for label in run.MATRIX], [6, 0, 0, 0])
 
-    def test_each_of_several_backends_runs_with_one_family_where_no_more_is_said(self):
-        rules = '[rules.iptables]\nin = "h"\nlines = []\n[rules.nftables]\nin = "h"\ntext = ""'
-        ran = run.planned("6.1", variants(rules))
-        self.assertEqual({variant.backend for variant in ran}, {"iptables-legacy", "iptables-nft", "nftables"})
-        self.assertEqual({variant.family for variant in ran}, set(scenario.FAMILIES))
-        self.assertEqual(len(ran), 3)
-        one_family = variants('families = ["ipv6"]\n' + rules)
-        self.assertEqual(len(run.planned("6.1", one_family)), 3)
+    def test_variants_of_the_others_are_dealt_out(self):
+        rules = '[rules.iptables]\nin = "h"\nlines = []\n[rules.nftables]\nin = "h"\ntext = ""\n'
+        two, one = 'kernels = ["6.1", "6.12"]\n', 'kernels = ["6.1"]\n'
+        for text, sizes in (
+            ('backends = ["none"]', [1, 1, 1, 1]),
+            (one + 'backends = ["none"]', [2, 0, 0, 0]),
+            ('families = ["ipv6"]\nbackends = ["none"]', [1, 1, 1, 1]),
+            (two + rules, [2, 1, 0, 0]),
+            (one + rules, [3, 0, 0, 0]),
+        ):
+            some = variants(text)
+            ran = [run.planned(label, some) for label in run.MATRIX]
+            self.assertEqual([len(part) for part in ran], sizes, text)
+            seen = [variant for part in ran for variant in part]
+            self.assertEqual({variant.backend for variant in seen}, {variant.backend for variant in some}, text)
+            self.assertEqual({variant.family for variant in seen}, {variant.family for variant in some}, text)
 
     def test_boots_of_a_kernel_are_equal_and_have_every_variant_once(self):
         for count in (1, 24, 25, 65):
