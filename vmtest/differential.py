@@ -73,10 +73,9 @@ class Configuration:
 # CPUs and one keep the counters of iptables-legacy in different places, and load makes walks fall into each other.
 SETS = {
     "ci": (
-        Configuration("legacy", "6.1-smp2", load=True, share=40),
-        Configuration("legacy", "6.12", share=45, first=100_000),
+        Configuration("legacy", "6.1-smp2", load=True, share=45),
+        Configuration("legacy", "6.12", share=50, first=100_000),
         Configuration("legacy", "6.12-smp2", load=True, churn=True, share=5, first=200_000),
-        Configuration("legacy", "6.1", load=True, share=10, first=300_000),
         Configuration("nftables", "latest", share=40),
         Configuration("nftables", "6.1", load=True, share=20, first=100_000),
         Configuration("nftables", "6.12-smp2", load=True, churn=True, share=5, first=200_000),

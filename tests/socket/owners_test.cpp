@@ -102,7 +102,7 @@ TEST(OwnerSearchInProc, AllSocketsOfThisProcess) {
     inodes.push_back(file.st_ino);
   }
   OwnerSearch owners({inodes.begin(), inodes.end()});
-  for (const std::size_t i : {20, 10, 21, 49, 0, 48}) {
+  for (const std::size_t i : {20U, 10U, 21U, 49U, 0U, 48U}) {
     const Owner* owner = owners.find(inodes[i]);
     ASSERT_NE(owner, nullptr) << i;
     EXPECT_EQ(owner->pid, static_cast<std::uint32_t>(getpid()));
