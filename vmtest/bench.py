@@ -13,6 +13,7 @@ two CPUs, one of them offline, as the counters of legacy rules are per CPU only 
 
 import argparse
 import concurrent.futures
+import copy
 import json
 import sys
 import threading
@@ -57,7 +58,7 @@ class Boot:
         elif word == "SKIP":
             *where, why = rest.split(" ", 3)
             self.machine.skipped[" ".join(where)] = why
-            say(f"          not measured: {why}")
+            say(f"          {self.machine.label}: not measured: {why}")
         elif word == "CPUS" and int(rest) != self.machine.cpus:
             self.wrong = f"{rest} possible CPUs instead of {self.machine.cpus}"
         elif word == "MAPS":
@@ -130,6 +131,7 @@ def has_legacy(kernel: kernels.Kernel) -> bool:
 def measure(options, programs: dict[str, Path]) -> Results:
     """Counts are the same whatever else runs: several kernels may be measured at a time."""
     results, writing = Results(), threading.Lock()
+    measured: dict[str, Machine] = {}  # as they were after their last boot
     bpftrace = "usr/bin/bpftrace" in programs
     planned: list[tuple[kernels.Kernel, Machine, str]] = []
     for name in options.kernel:
@@ -147,10 +149,11 @@ def measure(options, programs: dict[str, Path]) -> Results:
         for run in range(options.runs):
             say(f"{machine.label} ({kernel.release}, possible CPUs: {machine.cpus}): boot {run + 1} of {options.runs}")
             boot(kernel, machine, script, programs)
-            with writing:
-                machine.boots += 1
-                if options.json:
-                    Results([each for each in results.machines if each.boots]).write(options.json)
+            machine.boots += 1
+            if options.json:
+                with writing:
+                    measured[machine.label] = copy.deepcopy(machine)
+                    Results([measured[each.label] for each in results.machines if each.label in measured]).write(options.json)
 
     results.machines = [machine for _, machine, _ in planned]
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
@@ -166,7 +169,8 @@ def machines(results: Results) -> str:
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(text + "\n")  # in one piece: several boots may speak
+    sys.stderr.flush()
 
 
 def plugin(text: str) -> tuple[str, str]:

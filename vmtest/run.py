@@ -228,15 +228,26 @@ def planned(label: str, variants: list[scenario.Variant]) -> list[scenario.Varia
 def dealt(variants: list[scenario.Variant]) -> dict[str, list[scenario.Variant]]:
     """Those of one scenario, by kernel: every backend once, both families (of one backend: both with it), and on every kernel one at least."""
     backends = list(dict.fromkeys(variant.backend for variant in variants))
-    start = sum(variants[0].scenario.encode())  # over all scenarios, each backend as often with each family and on each kernel
+    start = sum(variants[0].scenario.encode())  # not the same backend, family and kernel in all scenarios
     chosen = []
     for number, backend in enumerate(backends):
         of_it = [variant for variant in variants if variant.backend == backend]
         chosen += of_it if len(backends) == 1 else [of_it[(start + number) % len(of_it)]]
+    chosen = chosen[start % len(chosen) :] + chosen[: start % len(chosen)]
     labels = [label for label in MATRIX if label in variants[0].get("kernels", MATRIX)]
-    hands = collections.defaultdict(list)
-    for turn in range(max(len(labels), len(chosen))):
-        hands[labels[turn % len(labels)]].append(chosen[(start + turn) % len(chosen)])
+    hands, waiting = collections.defaultdict(list), list(chosen)
+    # Those that few kernels can have come first to these.
+    for label in sorted(labels, key=lambda label: sum(bool(MATRIX[label][variant.backend]) for variant in chosen)):
+        possible = [variant for variant in waiting if MATRIX[label][variant.backend]]
+        possible = possible or [variant for variant in chosen if MATRIX[label][variant.backend]]
+        if possible:
+            hands[label].append(possible[0])
+            waiting = [variant for variant in waiting if variant is not possible[0]]
+    for number, variant in enumerate(waiting):
+        able = [label for label in labels if MATRIX[label][variant.backend]]
+        if not able:
+            raise scenario.ScenarioError(f"{variant.name}: none of its kernels ({', '.join(labels)}) can run it")
+        hands[able[number % len(able)]].append(variant)
     return hands
 
 
@@ -265,7 +276,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="VMs at a time; one keeps two thirds of a processor busy")
     options = parser.parse_args()
     try:
-        variants = chosen(scenario.read_all(given=given_values(options.value)), options.substrings)
+        all_variants = scenario.read_all(given=given_values(options.value))
+        variants = chosen(all_variants, options.substrings)
         if options.list:
             print("\n".join(variant.name for variant in variants))
             return 0
@@ -276,7 +288,12 @@ def main() -> int:
         }
         runs = [Run(label, programs) for label in dict.fromkeys(options.kernel or MATRIX)]
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            boots = [boot for run in runs for boot in run.plan(variants if options.kernel else planned(run.label, variants))]
+            plans = {run.label: variants if options.kernel else planned(run.label, all_variants) for run in runs}
+            if not options.kernel:
+                plans = {label: [variant for variant in plan if variant in variants] for label, plan in plans.items()}
+                if not any(plans.values()):  # what was asked for is dealt to no kernel
+                    plans = {label: planned(label, variants) for label in plans}
+            boots = [boot for run in runs for boot in run.plan(plans[run.label])]
             boots.sort(key=lambda boot: boot[0], reverse=True)  # the longest first, so that all end together
             list(pool.map(lambda boot: boot[1](), boots))
     except (scenario.ScenarioError, kernels.KernelError, initramfs.InitramfsError) as error:

@@ -258,6 +258,8 @@ class Check(unittest.TestCase):
             ('families = ["ipv6"]\nbackends = ["none"]', [1, 1, 1, 1]),
             (two + rules, [2, 1, 0, 0]),
             (one + rules, [3, 0, 0, 0]),
+            (rules, [1, 1, 1, 1]),
+            ('kernels = ["latest", "6.1"]\n' + rules, [2, 0, 1, 0]),
         ):
             some = variants(text)
             ran = [run.planned(label, some) for label in run.MATRIX]
@@ -265,6 +267,9 @@ class Check(unittest.TestCase):
             seen = [variant for part in ran for variant in part]
             self.assertEqual({variant.backend for variant in seen}, {variant.backend for variant in some}, text)
             self.assertEqual({variant.family for variant in seen}, {variant.family for variant in some}, text)
+            self.assertNotIn("iptables-legacy", {variant.backend for variant in ran[2]}, text)
+        with self.assertRaises(scenario.ScenarioError):
+            run.planned("latest", variants('kernels = ["latest"]\nbackends = ["iptables-legacy"]\n' + rules))
 
     def test_boots_of_a_kernel_are_equal_and_have_every_variant_once(self):
         for count in (1, 24, 25, 65):

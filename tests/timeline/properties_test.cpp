@@ -282,9 +282,16 @@ double seconds_for(unsigned connections) {
   return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
 }
 
+// Eight times as many take eight times as long, and twelve times at most: what a connection costs does not
+// grow with the others. More than one attempt, as what else the machine does slows a few down more than many.
 TEST(Properties, ManyConnectionsTakeTimeInProportion) {
-  const double few = seconds_for(many / 8);
-  EXPECT_LT(seconds_for(many), 8 * few * 2.5);  // 8 times as much if each looked at all others
+  double ratio = 0;
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    const double few = seconds_for(many / 8);
+    ratio = seconds_for(many) / few;
+    if (ratio < 12) return;
+  }
+  FAIL() << "eight times as many connections take " << ratio << " times as long";
 }
 
 TEST(Properties, TwentyThousandAttemptsOnOneTuple) {

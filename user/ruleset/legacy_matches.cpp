@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+// The options of matches: libxt_*.c, libipt_*.c and libip6t_*.c, see legacy_options.h.
 #include <fmt/format.h>
 
 #include "ruleset/legacy_options.h"

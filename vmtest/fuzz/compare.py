@@ -10,7 +10,7 @@ import collections
 import dataclasses
 from typing import Sequence
 
-from walks import DROP_OR_CONTINUE, OPEN, UNSAID, Step, Walk
+from walks import DROP_OR_CONTINUE, UNSAID, Step, Walk
 
 
 @dataclasses.dataclass
@@ -133,7 +133,7 @@ def is_explained(seen: Walk, told: Walk, broken: bool) -> bool:
         return seen.ambiguous
     if seen.ended or len(told.steps) != len(seen.steps):
         return False
-    return (told.missing == [HOTDROP] and broken) or (told.missing == [TARGET_OR_HOTDROP] and (broken or seen.steps[-1].verdict in OPEN))
+    return (told.missing == [HOTDROP] and broken) or (told.missing == [TARGET_OR_HOTDROP] and (broken or seen.steps[-1].verdict == UNSAID))
 
 
 def begins_with(seen: list[Step], told: list[Step]) -> bool:
