@@ -13,7 +13,6 @@ from pathlib import Path
 
 BATCH = 24  # more than any room has, so names in a room must not collide
 
-
 # What clang-tidy sees only in a source by itself: unused using declarations and namespace aliases.
 BY_ITSELF = re.compile(r"^ *(using [\w:]+;|namespace \w+ = )", re.MULTILINE)
 

@@ -221,6 +221,8 @@ TEST(RemoteRefused, NotWhenAnotherNamespaceOfThisHostAnswered) {
   EXPECT_EQ(c.cause.summary, "no socket takes 10.0.0.1:80/tcp in network namespace s");
 }
 
+// Where it was sent from, behind the rule that translates, is under other addresses: this host's FORWARD
+// chain may have rejected it, or a port of its own that nobody listens on.
 TEST(RemoteRefused, NotWhenARuleTranslatesAndTheResetWasNotSeen) {
   Step redirect = rule("PREROUTING", 1, Verdict::accept, "-j REDIRECT --to-ports 81");
   redirect.target = "REDIRECT";
@@ -496,10 +498,6 @@ TEST(Reset, ByTheStack) {
   EXPECT_THAT(c.cause.summary, HasSubstr("no socket knows the connection"));
 }
 
-// Where it was sent from, behind the rule that translates, is under other addresses: this host's FORWARD
-// chain may have rejected it, or a port of its own that nobody listens on.
-// icmp_rcv() frees it for want of a ping socket; a raw one has got its copy by then. Who sends an echo reply
-// was asked.
 TEST(Errors, AsTheKernelConvertsThem) {
   EXPECT_EQ(error_of_reject("icmp-net-prohibited", true).name, "ENETUNREACH");
   EXPECT_EQ(error_of_reject("icmp-proto-unreachable", true).name, "ENOPROTOOPT");

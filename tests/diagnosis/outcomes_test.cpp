@@ -85,6 +85,8 @@ TEST(PacketOutcomes, WhatASocketDidNotReadIsNotDropped) {
       PacketOutcome::dropped);
 }
 
+// icmp_rcv() frees it for want of a ping socket; a raw one has got its copy by then. Who sends an echo reply
+// was asked.
 TEST(PacketOutcomes, AnEchoReplyIsAnAnswerAndNotDropped) {
   Skb reply = udp({"10.0.0.1", 0}, {"10.0.0.9", 0}, 0x7700).from("eth0");
   reply.o.flow.protocol = protocol_icmp;
