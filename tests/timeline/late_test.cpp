@@ -156,6 +156,31 @@ TEST_F(Late, NewEvidenceCounts) {
   EXPECT_TRUE(traces[0].progress.established);
 }
 
+// The stack frees a SYN after it has answered it; in between, a virtual CPU may stand still.
+TEST_F(Late, TheEndOfAPacketThatWasReported) {
+  const Skb repeated = syn().with_id(2);
+  feed({accepted(syn(), 0, Hook::input), stack_reset(syn(), 1)});
+  EXPECT_EQ(at(60).size(), 1U);
+  feed({dropped(syn(), 66'000, "NO_SOCKET")});
+  EXPECT_TRUE(at(400).empty());
+
+  feed({accepted(repeated, 500'000, Hook::input), stack_reset(repeated, 500'001),
+        dropped(repeated, 500'002, "NO_SOCKET"), dropped(syn(), 500'003, "NO_SOCKET")});
+  const auto traces = at(1000);
+  ASSERT_EQ(traces.size(), 1U);
+  ASSERT_EQ(traces[0].packets.size(), 2U);
+  EXPECT_EQ(traces[0].packets[1].steps.back().reason, "NO_SOCKET");
+}
+
+TEST_F(Late, TheEndOfAPacketThatHadNone) {
+  feed({accepted(syn(), 0, Hook::input), socket(client, server, 10, state(2, 7))});  // the client gave up
+  EXPECT_EQ(at(61).size(), 1U);
+  feed({dropped(syn(), 66'000, "SOCKET_FILTER")});
+  const auto traces = at(400);
+  ASSERT_EQ(traces.size(), 1U);
+  EXPECT_EQ(traces[0].packets.back().steps.back().reason, "SOCKET_FILTER");
+}
+
 // A client that goes on sending to a closed port: ten datagrams a second for ten minutes.
 TEST_F(Late, DatagramsAreReportedEverLessOften) {
   constexpr int count = 6000;

@@ -32,6 +32,8 @@ class ConnectionTable {
     std::size_t position = 0;
   };
   [[nodiscard]] Found find_packet(const Observation& o);
+  // Is `o` the end, told late, of a packet that was reported for good as dropped or reset?
+  [[nodiscard]] bool is_known_end(const Observation& o) const;
   // The packet that `o` answers.
   [[nodiscard]] Found find_answered(const Observation& o);
 

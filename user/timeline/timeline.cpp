@@ -167,10 +167,11 @@ void Timeline::State::process_socket(const Observation& o, const SocketObservati
   update(connection, o.ts_ns);
 }
 
-// The packet that `o` is about: one that goes on, or a new one of the connection it belongs to.
+// The packet that `o` is about: one that goes on, or a new one of the connection it belongs to; none if all
+// that `o` says of it has been told.
 ConnectionTable::Found Timeline::State::place_packet(const Observation& o) {
   ConnectionTable::Found found = table.find_packet(o);
-  if (found.connection != nullptr) return found;
+  if (found.connection != nullptr || table.is_known_end(o)) return found;
   TrackedConnection& connection = table.of_new_packet(o);
   if (begins_end(o.flow)) report_established(connection, o.ts_ns);
   TrackedPacket packet = begin_packet(o);
@@ -182,6 +183,7 @@ ConnectionTable::Found Timeline::State::place_packet(const Observation& o) {
 void Timeline::State::process_packet(Observation& o) {
   const std::uint64_t packets_before = last_packet;
   const auto [connection, position] = place_packet(o);
+  if (connection == nullptr) return;
   const bool is_new = last_packet != packets_before;
   table.learn(*connection, o);
   if (position < connection->packets.size()) {
