@@ -5,6 +5,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -65,6 +66,32 @@ std::string verifier_reason(const std::string& log) {
   const auto before = log.rfind('\n', statistics - 1);
   const auto begin = before == std::string::npos ? 0 : before + 1;
   return log.substr(begin, statistics - begin);
+}
+
+// Every program of ours reads kernel memory; a kernel that is locked down has no helper for that
+// (bpf_base_func_proto(), 6.1).
+bool may_read_kernel_memory() {
+  const auto instruction = [](int code, int destination, int source, std::int32_t value) {
+    bpf_insn made{};
+    made.code = static_cast<std::uint8_t>(code);
+    made.dst_reg = static_cast<std::uint8_t>(destination & 0xf);
+    made.src_reg = static_cast<std::uint8_t>(source & 0xf);
+    made.imm = value;
+    return made;
+  };
+  constexpr int word = 8;  // into the stack, from nowhere
+  const std::array code = {
+      instruction(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_10, 0),
+      instruction(BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_1, 0, -word),
+      instruction(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, word),
+      instruction(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_3, 0, 0),
+      instruction(BPF_JMP | BPF_CALL, 0, 0, BPF_FUNC_probe_read_kernel),
+      instruction(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0),
+      instruction(BPF_JMP | BPF_EXIT, 0, 0, 0),
+  };
+  const int fd = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "may_read", "GPL", code.data(), code.size(), nullptr);
+  if (fd >= 0) ::close(fd);
+  return fd >= 0;
 }
 
 // Why a kernel refuses what it can do, where an administrator or Secure Boot asked for it:
@@ -208,11 +235,13 @@ int Programs::load_and_attach(const std::vector<Choice>& choices) {
 }
 
 // One object for all is quickest. Where one of its programs is refused, halves are tried, so that it takes no
-// other with it. Who may load none at all (lockdown) is told so for the first.
+// other with it. Who may load none at all is told so for the first.
 void Programs::attach_in_parts(const std::vector<Choice>& choices) {
-  if (choices.empty()) return;
+  if (choices.empty() || none_can_load_) return;
   const int error = load_and_attach(choices);
-  if (error == 0 || error == -EPERM || choices.size() == 1) return;
+  if (error == 0) return;
+  none_can_load_ = skeletons_.empty() && !may_read_kernel_memory();
+  if (none_can_load_ || error == -EPERM || choices.size() == 1) return;
   const auto middle = choices.begin() + static_cast<std::ptrdiff_t>(choices.size() / 2);
   attach_in_parts({choices.begin(), middle});
   attach_in_parts({middle, choices.end()});

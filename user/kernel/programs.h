@@ -88,7 +88,8 @@ class Programs {
   TableIndexes table_indexes_;
   std::string first_error_;
   std::string first_log_;
-  bool no_memory_ = false;  // for the maps
+  bool no_memory_ = false;      // for the maps
+  bool none_can_load_ = false;  // whichever is tried
   LostCounts lost_{};
 };
 
