@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""unified.py BUILD OUT FILE...: writes sources into OUT that include some FILEs each, of one room and compiled the same way, with their
-compile_commands.json; prints what is then to be looked at: these sources, and the FILEs that no room has.
+"""unified.py [--apart] BUILD OUT FILE...: writes sources into OUT that include some FILEs each, of a room or two and compiled the same way, with
+their compile_commands.json; prints what is then to be looked at: these sources, and the FILEs that no room has. With --apart: the FILEs alone.
 
 What headers cost clang-tidy, it costs once a source. "UnifiedSource" in its name makes the analyzer look at what it includes.
 """
@@ -11,26 +11,40 @@ import re
 import sys
 from pathlib import Path
 
-BATCH = 24  # more than any room has, so names in a room must not collide
+BATCH = 40  # more than any room has, so names in a room must not collide
+# Rooms that are small enough to be looked at with another one; names must not collide there either.
+WITH = {"capture": "kernel", "socket": "kernel"}
 
 # What clang-tidy sees only in a source by itself: unused using declarations and namespace aliases.
 BY_ITSELF = re.compile(r"^ *(using [\w:]+;|namespace \w+ = )", re.MULTILINE)
 
 
+def commands_of(build: Path) -> dict[str, dict]:
+    """How each source is compiled; for those that are compiled together (CMake's unity build), how it would be by itself."""
+    commands = {}
+    for entry in json.loads((build / "compile_commands.json").read_text()):
+        together = entry["file"].endswith(".cxx")
+        parts = re.findall(r'^#include "(/\S+)"$', Path(entry["file"]).read_text(), re.MULTILINE) if together else [entry["file"]]
+        flags = re.sub(r" -o \S+ -c \S+$", "", entry["command"])
+        commands |= {part: {"directory": entry["directory"], "file": part, "command": f"{flags} -c {part}"} for part in parts}
+    return commands
+
+
 def main() -> None:
-    build, out, files = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+    apart = sys.argv[1] == "--apart"
+    build, out, *files = sys.argv[2:] if apart else sys.argv[1:]
+    build, out = Path(build), Path(out)
     out.mkdir(parents=True, exist_ok=True)
     for old in out.glob("UnifiedSource*"):
         old.unlink()
-    commands = {entry["file"]: entry for entry in json.loads((build / "compile_commands.json").read_text())}
+    commands = commands_of(build)
     rooms: dict[tuple[str, str], list[dict]] = {}
     alone = []
     for file in files:
         entry = commands[str(Path(file).resolve())]
         room = re.fullmatch(r"user/(\w+)/\w+\.cpp", file)
-        if room and not BY_ITSELF.search(Path(file).read_text()):
-            flags = re.sub(r" -o \S+ -c \S+$", "", entry["command"])
-            rooms.setdefault((room[1], flags), []).append(entry)
+        if room and not apart and not BY_ITSELF.search(Path(file).read_text()):
+            rooms.setdefault((WITH.get(room[1], room[1]), entry["command"].removesuffix(f" -c {entry['file']}")), []).append(entry)
         else:
             alone.append(entry)
     sources = []

@@ -251,7 +251,7 @@ def lasting(name: str, text: str) -> list[str]:
     """The lines of a file of state without what changes by itself: counters, the order of listing."""
     lines = text.splitlines()
     match name.split(".")[0]:
-        case "bpf":
+        case "bpf" | "bpftool":
             return sorted(lines)  # two of a name are two
         case "nft" | "iptables":
             return [re.sub(r"\[\d+:\d+\]", "", line) for line in lines if not line.startswith("#")]

@@ -226,15 +226,15 @@ def planned(label: str, variants: list[scenario.Variant]) -> list[scenario.Varia
 
 
 def dealt(variants: list[scenario.Variant]) -> dict[str, list[scenario.Variant]]:
-    """Those of one scenario, by kernel: every backend once, both families (of one backend: both with it), and on every kernel one at least."""
+    """Those of one scenario, by kernel: every backend once, both families if there are two variants, and on every kernel one at least."""
+    labels = [label for label in MATRIX if label in variants[0].get("kernels", MATRIX)]
     backends = list(dict.fromkeys(variant.backend for variant in variants))
     start = sum(variants[0].scenario.encode())  # not the same backend, family and kernel in all scenarios
     chosen = []
     for number, backend in enumerate(backends):
         of_it = [variant for variant in variants if variant.backend == backend]
-        chosen += of_it if len(backends) == 1 else [of_it[(start + number) % len(of_it)]]
+        chosen += of_it if len(backends) == 1 and len(labels) > 1 else [of_it[(start + number) % len(of_it)]]
     chosen = chosen[start % len(chosen) :] + chosen[: start % len(chosen)]
-    labels = [label for label in MATRIX if label in variants[0].get("kernels", MATRIX)]
     hands, waiting = collections.defaultdict(list), list(chosen)
     # Those that few kernels can have come first to these.
     for label in sorted(labels, key=lambda label: sum(bool(MATRIX[label][variant.backend]) for variant in chosen)):

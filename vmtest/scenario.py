@@ -197,8 +197,8 @@ def script(variant: Variant) -> str:
             lines[-1] += '\n[ $? = 0 ] || die "the rules"'
     for number, step in enumerate(variant.setup):
         lines += compiled(number, step)
-    # Sysctls only of variants that run everywhere and of those that end otherwise than others.
-    state = " sysctls" if variant.get("thorough") or variant.ending else ""
+    # All of it only of variants that run everywhere and of those that end otherwise than others.
+    state = " all" if variant.get("thorough") or variant.ending else ""
     lines.append(f"state before{state}")
     if variant.starts_pathtrace:
         lines.append(shlex.join(["start_pathtrace", variant.get("netns", "-"), *arguments(variant)]))

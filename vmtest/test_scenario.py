@@ -74,10 +74,10 @@ class Scenario(unittest.TestCase):
                 variants("pathtrace = false\n" + text)
 
     def test_what_reuses_another_scenario_says_only_what_differs(self):
-        made = variants('reuse = "accept"\npathtrace = ["-4"]\nfamilies = ["ipv4"]')
-        accept = [variant for variant in scenario.read_all() if variant.scenario == "accept" and variant.family == "ipv4"]
-        self.assertEqual([variant.backend for variant in made], [variant.backend for variant in accept])
-        self.assertEqual(made[0].get("expect"), accept[0].get("expect"))
+        made = variants('reuse = "text-view"\npathtrace = ["-4"]\nfamilies = ["ipv4"]')
+        reused = [variant for variant in scenario.read_all() if variant.scenario == "text-view" and variant.family == "ipv4"]
+        self.assertEqual([variant.backend for variant in made], [variant.backend for variant in reused])
+        self.assertEqual(made[0].get("expect"), reused[0].get("expect"))
         self.assertIn("start_pathtrace - -4\n", scenario.script(made[0]))
         with self.assertRaises(scenario.ScenarioError):
             variants('reuse = "nothing"')
@@ -254,7 +254,7 @@ class Check(unittest.TestCase):
         two, one = 'kernels = ["6.1", "6.12"]\n', 'kernels = ["6.1"]\n'
         for text, sizes in (
             ('backends = ["none"]', [1, 1, 1, 1]),
-            (one + 'backends = ["none"]', [2, 0, 0, 0]),
+            (one + 'backends = ["none"]', [1, 0, 0, 0]),
             ('families = ["ipv6"]\nbackends = ["none"]', [1, 1, 1, 1]),
             (two + rules, [2, 1, 0, 0]),
             (one + rules, [3, 0, 0, 0]),
@@ -266,7 +266,7 @@ class Check(unittest.TestCase):
             self.assertEqual([len(part) for part in ran], sizes, text)
             seen = [variant for part in ran for variant in part]
             self.assertEqual({variant.backend for variant in seen}, {variant.backend for variant in some}, text)
-            self.assertEqual({variant.family for variant in seen}, {variant.family for variant in some}, text)
+            self.assertEqual(len({variant.family for variant in seen}), min(len(seen), len({variant.family for variant in some})), text)
             self.assertNotIn("iptables-legacy", {variant.backend for variant in ran[2]}, text)
         with self.assertRaises(scenario.ScenarioError):
             run.planned("latest", variants('kernels = ["latest"]\nbackends = ["iptables-legacy"]\n' + rules))

@@ -155,7 +155,7 @@ TEST(Json, DeepNestingIsRefusedWithoutBeingFollowed) {
 TEST(Json, GarbageIsAnErrorNeverACrash) {
   RandomRecord random(4);
   int refused = 0;
-  for (int i = 0; i < 20000; ++i) {
+  for (int i = 0; i < 8000; ++i) {
     std::string line = i % 8 == 0 ? std::string() : to_json_line(random.any());
     if (line.empty())
       for (std::size_t n = random.below(200); n > 0; --n) line += static_cast<char>(random.below(256));
@@ -174,7 +174,7 @@ TEST(Json, GarbageIsAnErrorNeverACrash) {
     EXPECT_EQ(record.error().status, ExitStatus::input_failed);
     EXPECT_EQ(sanitise(record.error().message), record.error().message);
   }
-  EXPECT_GT(refused, 10000);
+  EXPECT_GT(refused, 4000);
 }
 
 }  // namespace

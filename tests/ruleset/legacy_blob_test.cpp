@@ -125,7 +125,7 @@ TEST(LegacyBlob, SurvivesGarbage) {
   const unsigned seed = std::random_device{}();
   std::mt19937 random(seed);
   int parsed = 0;
-  for (int round = 0; round < 20000; ++round) {
+  for (int round = 0; round < 5000; ++round) {
     const Family family = std::array{Family::ip, Family::ip6, Family::arp}.at(random() % 3);
     BlobBuilder builder(family);
     builder.base(0, {{"web"}, {"LOG"}, {"web", true}, {.target = "ACCEPT", .matches = {"tcp", "set"}}})
@@ -145,7 +145,7 @@ TEST(LegacyBlob, SurvivesGarbage) {
     }
   }
   RecordProperty("seed", std::to_string(seed));
-  EXPECT_GT(parsed, 100) << "seed " << seed;
+  EXPECT_GT(parsed, 25) << "seed " << seed;
 }
 
 }  // namespace

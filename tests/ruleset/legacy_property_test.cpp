@@ -141,7 +141,7 @@ TEST(LegacyProperty, ReconstructsTheWayTakenOrNone) {
   const unsigned seed =
       given != nullptr ? static_cast<unsigned>(std::strtoul(given, nullptr, 10)) : std::random_device{}();
   std::mt19937 random(seed);
-  constexpr int kCases = 10000;
+  constexpr int kCases = 4000;
   int exact = 0;
   for (int round = 0; round < kCases; ++round) {
     const int chains = 1 + static_cast<int>(below(random, 7));

@@ -198,7 +198,7 @@ class Random {
 };
 
 TEST(Properties, EveryPacketBelongsToOneConnection) {
-  for (unsigned seed = 0; seed < 20; ++seed) {
+  for (unsigned seed = 0; seed < 10; ++seed) {
     Random random(seed);
     TimelineSettings settings;
     settings.max_connections = 3 + random.below(50);

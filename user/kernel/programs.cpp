@@ -82,11 +82,11 @@ bool may_read_kernel_memory() {
   constexpr int word = 8;  // into the stack, from nowhere
   const std::array code = {
       instruction(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_10, 0),
-      instruction(BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_1, 0, -word),
-      instruction(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, word),
-      instruction(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_3, 0, 0),
+      instruction(BPF_ALU64 | BPF_ADD, BPF_REG_1, 0, -word),
+      instruction(BPF_ALU64 | BPF_MOV, BPF_REG_2, 0, word),
+      instruction(BPF_ALU64 | BPF_MOV, BPF_REG_3, 0, 0),
       instruction(BPF_JMP | BPF_CALL, 0, 0, BPF_FUNC_probe_read_kernel),
-      instruction(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0),
+      instruction(BPF_ALU64 | BPF_MOV, BPF_REG_0, 0, 0),
       instruction(BPF_JMP | BPF_EXIT, 0, 0, 0),
   };
   const int fd = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "may_read", "GPL", code.data(), code.size(), nullptr);

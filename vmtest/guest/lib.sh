@@ -108,21 +108,21 @@ commands() {
 }
 
 nft_rules() {
-    ip netns exec "$1" nft -f - || die "nft rules in $1"
+    nsenter --net="/run/netns/$1" nft -f - || die "nft rules in $1"
 }
 
 # listen N NS ADDR PORT OPTION…
 listen() {
     number=$1 ns=$2
     shift 2
-    ip netns exec "$ns" traffic listen "$@" --background >/dev/null || problem "step $number: listen $*: status $?"
+    nsenter --net="/run/netns/$ns" traffic listen "$@" --background >/dev/null || problem "step $number: listen $*: status $?"
 }
 
 # connect N NS ADDR PORT OPTION…
 connect() {
     number=$1 ns=$2
     shift 2
-    printf '%s %s\n' "$number" "$(ip netns exec "$ns" traffic connect "$@" --who | tr '\n' ' ')" >>"$dir/steps"
+    printf '%s %s\n' "$number" "$(nsenter --net="/run/netns/$ns" traffic connect "$@" --who | tr '\n' ' ')" >>"$dir/steps"
 }
 
 # in_background COMMAND…: the traffic after it doesn't wait for its end; the end of the trace does.

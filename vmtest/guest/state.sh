@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # What pathtrace must leave as it was. check.py knows which of it changes by itself.
 
-# state NAME [sysctls]: into the folder NAME of this variant's artifacts. Reading all sysctls takes longer than all else.
+# state NAME [all]: into the folder NAME of this variant's artifacts. Reading all sysctls and asking bpftool takes longer than all else.
 state() {
     to=$dir/$1
     mkdir -p "$to"
@@ -9,7 +9,7 @@ state() {
     # Namespaces somebody is in, named or not; the named ones are among the files.
     ls -l /proc/[0-9]*/ns/net >"$to/netns-in-use" 2>/dev/null
     for ns in - $namespaces; do
-        [ "$2" != sysctls ] || in_namespace "$ns" grep -rs '' /proc/sys/net >"$to/sysctl.$ns"
+        [ "$2" != all ] || in_namespace "$ns" grep -rs '' /proc/sys/net >"$to/sysctl.$ns"
         # of ip_tables, ip6_tables, arp_tables: to ask for a table with a tool would make it
         in_namespace "$ns" grep -s '' /proc/self/net/ip_tables_names /proc/self/net/ip6_tables_names /proc/self/net/arp_tables_names >"$to/tables.$ns"
     done
@@ -29,6 +29,7 @@ state() {
             bpf_state "$1"
         done
     fi
+    [ "$2" != all ] || bpftool_state "$1"
 }
 
 # in_namespace NS COMMAND…: - is the root's
@@ -46,11 +47,15 @@ in_namespace() {
 # bpf_state NAME: the BPF objects alone; taken `during` the trace, too, to show that it sees them
 bpf_state() {
     mkdir -p "$dir/$1"
-    # Ids and addresses differ from one moment to the next: the kind, the type and the name count.
+    obstacle objects >"$dir/$1/bpf" || problem "state $1: obstacle objects: status $?"
+}
+
+# The same, as an administrator would look. Ids and addresses differ from one moment to the next: the kind, the type and the name count.
+bpftool_state() {
     for kind in prog map link; do
         bpftool "$kind" list >"$work/bpftool" 2>&1 || problem "state $1: bpftool $kind list: $(head -c 300 "$work/bpftool")"
         sed -n "s/^[0-9]*: \([a-z_0-9]*\( *name [^ ]*\)\{0,1\}\).*/$kind \1/p" "$work/bpftool"
-    done | sort >"$dir/$1/bpf"
+    done >"$dir/$1/bpftool"
 }
 
 # Only of what is loaded, and of iptables the backend in use: to look at the other would load it. iptables-nft says in its own words what
