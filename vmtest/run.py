@@ -3,6 +3,7 @@
 """Runs the scenarios on real kernels, some two dozen variants a boot (and a boot for each other `boot` line), and says a line a test.
 
   python3 vmtest/run.py                            all scenarios on the default kernels
+  python3 vmtest/run.py --brief                    the same, but each backend of a scenario on one of its kernels only
   python3 vmtest/run.py --kernel 6.12 [SUBSTRING…] those whose name has one of the substrings, on that kernel (6.1-smp2: two CPUs)
   python3 vmtest/run.py --list                     names only
 
@@ -33,7 +34,7 @@ import vm
 ROOT = Path(__file__).resolve().parent.parent
 # Where a scenario runs unless it names fewer kernels (`kernels`), and which families of a backend those that are `thorough` run there: what
 # differs between the families is seen on two kernels; with two CPUs and through iptables of the newest kernel, one is enough. The variants
-# of any other scenario are dealt out (`dealt`): each backend and each kernel is seen, but not each with each.
+# of any other scenario are dealt out (`dealt`): each backend and each kernel is seen, but not each with each; with --brief, each backend.
 ALL = dict.fromkeys((*scenario.BACKENDS, "none"), scenario.FAMILIES)
 ONE = dict.fromkeys(ALL, ("ipv4",))
 MATRIX = {"6.1": ALL, "6.12": ALL, "latest": ONE | {"nftables": scenario.FAMILIES, "iptables-legacy": ()}, "6.1-smp2": ONE}
@@ -210,7 +211,7 @@ def chosen(variants: list[scenario.Variant], substrings: list[str]) -> list[scen
     return [variant for variant in variants if not substrings or any(substring in variant.name for substring in substrings)]
 
 
-def planned(label: str, variants: list[scenario.Variant]) -> list[scenario.Variant]:
+def planned(label: str, variants: list[scenario.Variant], brief: bool = False) -> list[scenario.Variant]:
     scenarios = collections.defaultdict(list)
     for variant in variants:
         scenarios[variant.scenario].append(variant)
@@ -221,23 +222,26 @@ def planned(label: str, variants: list[scenario.Variant]) -> list[scenario.Varia
         if several[0].get("thorough"):
             found += [variant for variant in several if variant.family in MATRIX[label][variant.backend]]
         else:
-            found += dealt(several)[label]
+            found += dealt(several, brief)[label]
     return found
 
 
-def dealt(variants: list[scenario.Variant]) -> dict[str, list[scenario.Variant]]:
-    """Those of one scenario, by kernel: every backend once, both families if there are two variants, and on every kernel one at least."""
+def dealt(variants: list[scenario.Variant], brief: bool) -> dict[str, list[scenario.Variant]]:
+    """Those of one scenario, by kernel: every backend once, both families if there are two variants, and on every kernel one at least.
+
+    `brief`: every backend once is enough.
+    """
     labels = [label for label in MATRIX if label in variants[0].get("kernels", MATRIX)]
     backends = list(dict.fromkeys(variant.backend for variant in variants))
     start = sum(variants[0].scenario.encode())  # not the same backend, family and kernel in all scenarios
     chosen = []
     for number, backend in enumerate(backends):
         of_it = [variant for variant in variants if variant.backend == backend]
-        chosen += of_it if len(backends) == 1 and len(labels) > 1 else [of_it[(start + number) % len(of_it)]]
+        chosen += of_it if len(backends) == 1 and len(labels) > 1 and not brief else [of_it[(start + number) % len(of_it)]]
     chosen = chosen[start % len(chosen) :] + chosen[: start % len(chosen)]
     hands, waiting = collections.defaultdict(list), list(chosen)
     # Those that few kernels can have come first to these.
-    for label in sorted(labels, key=lambda label: sum(bool(MATRIX[label][variant.backend]) for variant in chosen)):
+    for label in [] if brief else sorted(labels, key=lambda label: sum(bool(MATRIX[label][variant.backend]) for variant in chosen)):
         possible = [variant for variant in waiting if MATRIX[label][variant.backend]]
         possible = possible or [variant for variant in chosen if MATRIX[label][variant.backend]]
         if possible:
@@ -247,7 +251,7 @@ def dealt(variants: list[scenario.Variant]) -> dict[str, list[scenario.Variant]]
         able = [label for label in labels if MATRIX[label][variant.backend]]
         if not able:
             raise scenario.ScenarioError(f"{variant.name}: none of its kernels ({', '.join(labels)}) can run it")
-        hands[able[number % len(able)]].append(variant)
+        hands[able[(start // 2 + number) % len(able)]].append(variant)
     return hands
 
 
@@ -268,6 +272,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("substrings", nargs="*", metavar="SUBSTRING")
     parser.add_argument("--kernel", action="append", metavar="NAME[-smpN]", help=f"may be repeated; {' '.join(MATRIX)} unless given")
+    parser.add_argument("--brief", action="store_true")
     parser.add_argument("--value", action="append", default=[], metavar="NAME=VALUE", help="of a placeholder, instead of the scenario's own")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--pathtrace", type=Path, metavar="PATH", help="build/release/pathtrace unless given")
@@ -288,7 +293,7 @@ def main() -> int:
         }
         runs = [Run(label, programs) for label in dict.fromkeys(options.kernel or MATRIX)]
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            plans = {run.label: variants if options.kernel else planned(run.label, all_variants) for run in runs}
+            plans = {run.label: variants if options.kernel else planned(run.label, all_variants, options.brief) for run in runs}
             if not options.kernel:
                 plans = {label: [variant for variant in plan if variant in variants] for label, plan in plans.items()}
                 if not any(plans.values()):  # what was asked for is dealt to no kernel

@@ -268,6 +268,8 @@ class Check(unittest.TestCase):
             self.assertEqual({variant.backend for variant in seen}, {variant.backend for variant in some}, text)
             self.assertEqual(len({variant.family for variant in seen}), min(len(seen), len({variant.family for variant in some})), text)
             self.assertNotIn("iptables-legacy", {variant.backend for variant in ran[2]}, text)
+            brief = [variant for label in run.MATRIX for variant in run.planned(label, some, brief=True)]
+            self.assertEqual(sorted(variant.backend for variant in brief), sorted({variant.backend for variant in some}), text)
         with self.assertRaises(scenario.ScenarioError):
             run.planned("latest", variants('kernels = ["latest"]\nbackends = ["iptables-legacy"]\n' + rules))
 
