@@ -75,10 +75,10 @@ SETS = {
     "ci": (
         Configuration("legacy", "6.1-smp2", load=True, share=45),
         Configuration("legacy", "6.12", share=50, first=100_000),
-        Configuration("legacy", "6.12-smp2", load=True, churn=True, share=5, first=200_000),
+        Configuration("legacy", "6.12-smp2", churn=True, share=5, first=200_000),
         Configuration("nftables", "latest", share=40),
         Configuration("nftables", "6.1", load=True, share=20, first=100_000),
-        Configuration("nftables", "6.12-smp2", load=True, churn=True, share=5, first=200_000),
+        Configuration("nftables", "6.12-smp2", churn=True, share=5, first=200_000),
         Configuration("nftables", "6.12", no_trace_key=True, share=10, first=300_000),
         Configuration("iptables-nft", "6.12", share=25),
     ),

@@ -186,7 +186,7 @@ def script(variant: Variant) -> str:
     lines = [
         ". /test/lib.sh",
         ". /test/state.sh",
-        f"begin {variant.id} {variant.backend} {variant.family}",
+        " ".join(["begin", variant.id, variant.backend, variant.family, *ruled(variant)]),
         f"topology_{variant.fields['topology']}",
     ]
     for rules in variant.fields["rules"]:
@@ -212,6 +212,11 @@ def script(variant: Variant) -> str:
         lines.append("stop_pathtrace" if asked else "stop_pathtrace INT")
     lines.append(f"state after{state}")
     return "\n".join(lines) + "\n"
+
+
+def ruled(variant: Variant) -> list[str]:
+    """The namespaces that rules are made or commands run in."""
+    return sorted({part.get("in", "-") for part in [*variant.fields["rules"], *variant.steps()] if "text" in part or "lines" in part or "run" in part} - {"-"})
 
 
 def arguments(variant: Variant) -> list[str]:

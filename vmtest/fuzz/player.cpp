@@ -343,7 +343,7 @@ int load(const std::string& netns, const std::string& destination, std::uint16_t
   if (::connect(fd, to.get(), to.size) != 0) die("connect");
   for (;;) {
     for (int i = 0; i < 8; ++i) (void)::send(fd, "background", 10, 0);
-    sleep_ms(12);
+    sleep_ms(30);
   }
 }
 

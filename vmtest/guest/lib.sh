@@ -92,11 +92,13 @@ topology_router() {
 
 # Steps of a scenario. N is the step's number, under which the host looks for what it said.
 
-# begin NAME BACKEND FAMILY
+# begin NAME BACKEND FAMILY NS…: in NS, rules are made or commands run
 begin() {
     dir=/artifacts/$1
     backend=$2
     family=$3
+    shift 3
+    ruled=$*
     export dir # what is there so far, for `run` steps
     mkdir -p "$dir" "$work"
     cd "$work" || exit
@@ -104,7 +106,7 @@ begin() {
 
 # Commands from standard input, in a namespace (- is the root's), up to the first that fails.
 commands() {
-    if [ "$1" = - ]; then dash -e; else ip netns exec "$1" dash -e; fi
+    if [ "$1" = - ]; then dash -e; else nsenter --net="/run/netns/$1" dash -e; fi
 }
 
 nft_rules() {
