@@ -25,7 +25,7 @@ def commands_of(build: Path) -> dict[str, dict]:
     for entry in json.loads((build / "compile_commands.json").read_text()):
         together = entry["file"].endswith(".cxx")
         parts = re.findall(r'^#include "(/\S+)"$', Path(entry["file"]).read_text(), re.MULTILINE) if together else [entry["file"]]
-        flags = re.sub(r" -o \S+ -c \S+$", "", entry["command"])
+        flags = re.sub(r" -o \S+ -c \S+$| -Winvalid-pch| -include \S+", "", entry["command"])  # precompiled headers are the compiler's own
         commands |= {part: {"directory": entry["directory"], "file": part, "command": f"{flags} -c {part}"} for part in parts}
     return commands
 
@@ -49,8 +49,8 @@ def main() -> None:
             alone.append(entry)
     sources = []
     for (room, flags), entries in rooms.items():
-        for n, start in enumerate(range(0, len(entries), BATCH)):
-            source = out.resolve() / f"UnifiedSource_{room}_{n}.cpp"
+        for start in range(0, len(entries), BATCH):
+            source = out.resolve() / f"UnifiedSource_{room}_{len(sources)}.cpp"
             lines = [f'#include "{entry["file"]}"  // NOLINT(bugprone-suspicious-include)\n' for entry in entries[start : start + BATCH]]
             source.write_text("".join(lines))
             sources.append({"directory": entries[0]["directory"], "file": str(source), "command": f"{flags} -c {source}"})

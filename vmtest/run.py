@@ -272,7 +272,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("substrings", nargs="*", metavar="SUBSTRING")
     parser.add_argument("--kernel", action="append", metavar="NAME[-smpN]", help=f"may be repeated; {' '.join(MATRIX)} unless given")
-    parser.add_argument("--brief", action="store_true")
+    parser.add_argument("--brief", action="store_true", help="each backend of a scenario on one of its kernels; not with --kernel, which plays all")
     parser.add_argument("--value", action="append", default=[], metavar="NAME=VALUE", help="of a placeholder, instead of the scenario's own")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--pathtrace", type=Path, metavar="PATH", help="build/release/pathtrace unless given")
@@ -280,6 +280,8 @@ def main() -> int:
     parser.add_argument("--obstacle", type=Path, metavar="PATH", help="build/release/obstacle unless given")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="VMs at a time; one keeps two thirds of a processor busy")
     options = parser.parse_args()
+    if options.brief and options.kernel:
+        parser.error("--brief deals variants to kernels; --kernel plays all of them there")
     try:
         all_variants = scenario.read_all(given=given_values(options.value))
         variants = chosen(all_variants, options.substrings)

@@ -39,6 +39,11 @@ class Scenario(unittest.TestCase):
         self.assertEqual([variant.name for variant in both], ["x/iptables-legacy/ipv6", "x/iptables-nft/ipv6"])
         self.assertIn("\nip6tables-nft -P INPUT DROP\n", scenario.script(both[1]))
 
+    def test_rules_are_looked_for_where_they_are_made_or_commands_run(self):
+        steps = '[[traffic]]\nrun = "true"\nin = "c"\n[[traffic]]\nrun = "true"\n[[traffic]]\nlisten = "x"\nin = "s"\nport = 1\n'
+        made = variants('families = ["ipv4"]\n[rules.nftables]\nin = "h"\ntext = ""\n' + steps)
+        self.assertIn("\nbegin x.nftables.ipv4 nftables ipv4 c h\n", scenario.script(made[0]))
+
     def test_a_placeholder_that_is_all_keeps_its_type(self):
         made = variants("[values.ipv4]\nn = 2\n[values.ipv6]\nn = 3\n[[expect]]\nrule = '{n}'\ntext = 'rule {n} {unknown}'")
         self.assertEqual([variant.get("expect")[0]["rule"] for variant in made], [2, 3])
@@ -270,6 +275,7 @@ class Check(unittest.TestCase):
             self.assertNotIn("iptables-legacy", {variant.backend for variant in ran[2]}, text)
             brief = [variant for label in run.MATRIX for variant in run.planned(label, some, brief=True)]
             self.assertEqual(sorted(variant.backend for variant in brief), sorted({variant.backend for variant in some}), text)
+            self.assertLessEqual({label for label in run.MATRIX if run.planned(label, some, brief=True)}, set(some[0].get("kernels", run.MATRIX)), text)
         with self.assertRaises(scenario.ScenarioError):
             run.planned("latest", variants('kernels = ["latest"]\nbackends = ["iptables-legacy"]\n' + rules))
 

@@ -165,11 +165,29 @@ TEST_F(Late, TheEndOfAPacketThatWasReported) {
   EXPECT_TRUE(at(400).empty());
 
   feed({accepted(repeated, 500'000, Hook::input), stack_reset(repeated, 500'001),
-        dropped(repeated, 500'002, "NO_SOCKET"), dropped(syn(), 500'003, "NO_SOCKET")});
+        dropped(repeated, 500'002, "NO_SOCKET")});
   const auto traces = at(1000);
   ASSERT_EQ(traces.size(), 1U);
   ASSERT_EQ(traces[0].packets.size(), 2U);
   EXPECT_EQ(traces[0].packets[1].steps.back().reason, "NO_SOCKET");
+}
+
+TEST_F(Late, APacketHasOneEnd) {
+  feed({accepted(syn(), 0, Hook::input), stack_reset(syn(), 1)});
+  EXPECT_EQ(at(60).size(), 1U);
+  feed({dropped(syn(), 66'000, "NO_SOCKET"), dropped(syn(), 300'000, "SOCKET_FILTER")});
+  const auto traces = at(400);
+  ASSERT_EQ(traces.size(), 1U);
+  ASSERT_EQ(traces[0].packets.size(), 2U);
+  EXPECT_EQ(traces[0].packets[1].steps.back().reason, "SOCKET_FILTER");
+}
+
+TEST_F(Late, TheEndOfTheResetItself) {
+  const Skb reset = tcp(server, client, tcp_rst | tcp_ack, 0, isn + 1).from("eth0");
+  feed({accepted(syn().to("eth0"), 0, Hook::output), accepted(reset, 100, Hook::input)});
+  EXPECT_EQ(at(60).size(), 1U);
+  feed({dropped(reset, 66'000, "TCP_RESET")});
+  EXPECT_TRUE(at(400).empty());
 }
 
 TEST_F(Late, TheEndOfAPacketThatHadNone) {

@@ -86,21 +86,28 @@ ConnectionTable::Found ConnectionTable::find_packet(const Observation& o) {
   return {};
 }
 
-bool ConnectionTable::is_known_end(const Observation& o) const {
+bool ConnectionTable::take_known_end(const Observation& o) {
   const auto bucket = by_tuple_.find(tuple_of(o.flow));
   if (!std::holds_alternative<DropObservation>(o.detail) || bucket == by_tuple_.end()) return false;
+  constexpr unsigned answered = TrackedPacket::stack_reset | TrackedPacket::icmp_answer;
   const auto is_its_end = [&o](const TrackedPacket& packet) {
-    const bool ended = packet.dropped || (packet.facts & TrackedPacket::stack_reset) != 0;
+    const bool resets = packet.flow.protocol == protocol_tcp && (packet.flow.tcp_flags & tcp_rst) != 0;
+    const bool ended = packet.dropped || resets || (packet.facts & answered) != 0;
     const bool same_address = (o.skb != 0 && o.skb == packet.skb) || (o.head != 0 && o.head == packet.head);
     return ended && same_address && continues(packet, o);
   };
-  return std::any_of(bucket->second.begin(), bucket->second.end(), [&](std::uint64_t id) {
-    const TrackedConnection& connection = *connections_.at(id);
-    if (!connection.decided) return false;
-    const auto& packets = connection.packets;
-    const std::size_t told = std::min(connection.decided->packets, packets.size());
-    return std::any_of(packets.begin(), packets.begin() + static_cast<std::ptrdiff_t>(told), is_its_end);
-  });
+  for (const std::uint64_t id : bucket->second) {
+    TrackedConnection& connection = *connections_.at(id);
+    if (!connection.decided) continue;
+    auto& packets = connection.packets;
+    const auto told =
+        packets.begin() + static_cast<std::ptrdiff_t>(std::min(connection.decided->packets, packets.size()));
+    const auto packet = std::find_if(packets.begin(), told, is_its_end);
+    if (packet == told) continue;
+    packet->facts |= TrackedPacket::freed;
+    return true;
+  }
+  return false;
 }
 
 // An answer goes the other way between the same ends, or quotes the packet itself.

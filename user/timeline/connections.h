@@ -32,8 +32,9 @@ class ConnectionTable {
     std::size_t position = 0;
   };
   [[nodiscard]] Found find_packet(const Observation& o);
-  // Is `o` the end, told late, of a packet that was reported for good as dropped or reset?
-  [[nodiscard]] bool is_known_end(const Observation& o) const;
+  // Is `o` the end of a packet that was reported for good, and reported as having come to it? A packet has
+  // one end: of the next one at the same address that is none. Not found are packets that aren't kept.
+  [[nodiscard]] bool take_known_end(const Observation& o);
   // The packet that `o` answers.
   [[nodiscard]] Found find_answered(const Observation& o);
 

@@ -171,7 +171,7 @@ void Timeline::State::process_socket(const Observation& o, const SocketObservati
 // that `o` says of it has been told.
 ConnectionTable::Found Timeline::State::place_packet(const Observation& o) {
   ConnectionTable::Found found = table.find_packet(o);
-  if (found.connection != nullptr || table.is_known_end(o)) return found;
+  if (found.connection != nullptr || table.take_known_end(o)) return found;
   TrackedConnection& connection = table.of_new_packet(o);
   if (begins_end(o.flow)) report_established(connection, o.ts_ns);
   TrackedPacket packet = begin_packet(o);

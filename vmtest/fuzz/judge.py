@@ -44,7 +44,7 @@ class Verdict:
         self.loading = []
 
     def failed(self) -> bool:
-        return bool(self.result.failed or self.loading or self.witness_lost or self.result.unexplained)
+        return bool(not self.result.packets or self.result.failed or self.loading or self.witness_lost or self.result.unexplained)
 
     def summary(self) -> str:
         result = self.result

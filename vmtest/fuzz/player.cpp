@@ -334,8 +334,8 @@ int play(const std::string& plan, const std::string& output, const std::string& 
   return 0;
 }
 
-// Background traffic: bursts of datagrams, so that the other CPU or the softirq of this one is often
-// inside a table.
+// Background traffic: bursts of datagrams, so that the other CPU or the softirq of this one is now and then
+// inside a table. More than that keeps the emulator busy with little else.
 int load(const std::string& netns, const std::string& destination, std::uint16_t port) {
   enter(netns);
   const Address to(destination, port);

@@ -5,8 +5,8 @@
 state() {
     to=$dir/$1
     mkdir -p "$to"
-    rulesets "$to"
     if [ "$2" = all ]; then ruled=$namespaces; fi
+    rulesets "$to"
     # Namespaces somebody is in, named or not; the named ones are among the files.
     ls -l /proc/[0-9]*/ns/net >"$to/netns-in-use" 2>/dev/null
     for ns in - $namespaces; do
