@@ -165,6 +165,22 @@ TEST_F(Reporting, APacketOnItsWayIsToldWhenItHasArrived) {
   EXPECT_EQ(traces[0].packets[3].steps.size(), 3U);
 }
 
+// The end comes at once: the last packet of the handshake has walks before it.
+TEST_F(Reporting, NeitherIsTheHandshakesLastBeforeItHasArrived) {
+  const Skb fin = tcp(client, server, tcp_fin | tcp_ack, isn + 1, server_isn + 1).from("eth0");
+  feed({accepted(syn(), 0, Hook::input), accepted(syn_ack().to("eth0"), 9, Hook::output),
+        accepted(ack(), 400, Hook::prerouting), accepted(fin, 500, Hook::prerouting),
+        accepted(ack(), 600, Hook::input), accepted(fin, 700, Hook::input)});
+  timeline.finish();
+  const auto traces = timeline.take();
+  ASSERT_EQ(traces.size(), 2U);
+  EXPECT_TRUE(traces[0].progress.established);
+  EXPECT_EQ(traces[0].packets.size(), 2U);
+  EXPECT_EQ(traces[1].new_packets_from, 2U);
+  ASSERT_EQ(traces[1].packets.size(), 4U);
+  EXPECT_EQ(traces[1].packets[2].steps.size(), 3U);
+}
+
 TEST_F(Reporting, NorIsWhatIsKnownOfIt) {
   handshake();
   const Skb data = tcp(server, client, tcp_ack, server_isn + 1, isn + 1).made_locally();
@@ -180,9 +196,10 @@ TEST_F(Reporting, NorIsWhatIsKnownOfIt) {
   EXPECT_EQ(traces[0].icmp_errors[0].packet, traces[0].packets.back().id);
 }
 
+// That the server's socket is established tells that the ACK has arrived.
 TEST_F(Reporting, AShortConnectionTwiceToo) {
   feed({accepted(syn(), 0, Hook::input), accepted(syn_ack().to("eth0"), 9, Hook::output),
-        accepted(ack(), 400, Hook::input),
+        accepted(ack(), 400, Hook::input), socket(server, client, 410, state(3, 1)),
         accepted(tcp(client, server, tcp_fin | tcp_ack, isn + 1, server_isn + 1).from("eth0"), 500,
                  Hook::input),
         accepted(tcp(server, client, tcp_fin | tcp_ack, server_isn + 1, isn + 2).to("eth0"), 600,

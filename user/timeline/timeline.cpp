@@ -39,16 +39,27 @@ bool lacks_nothing(const TrackedConnection& connection) {
   });
 }
 
+// The server's socket is established: the packet that made it so has arrived.
+bool took_it(const TrackedConnection& connection, const TrackedPacket& opener) {
+  return std::any_of(connection.sockets.begin(), connection.sockets.end(), [&](const SocketFact& fact) {
+    return !fact.at_client && fact.what.what == SocketObservation::What::state_change &&
+           fact.what.new_state == state_established && fact.ts_ns >= opener.last_ns;
+  });
+}
+
 // How many of its packets a report at `now_ns` can tell while more will be reported: those after that are on
-// their way, or may be. What opened the connection is told with it.
+// their way, or may be. What opened the connection is told with it, unless the report comes `early` and it
+// may be on its way, too.
 std::size_t arrived_packets(const TrackedConnection& connection, std::int64_t now_ns,
-                            std::int64_t underway_ns) {
+                            std::int64_t underway_ns, bool early) {
   const std::int64_t opened_ns = std::max(connection.established_ns, connection.phase_ns);
   const auto& packets = connection.packets;
   const auto first =
       packets.begin() + static_cast<std::ptrdiff_t>(std::min(connection.reported_packets, packets.size()));
   const auto underway = std::find_if(first, packets.end(), [&](const TrackedPacket& packet) {
-    return packet.record.ts_ns > opened_ns && packet.last_ns > now_ns - underway_ns;
+    if (packet.last_ns <= now_ns - underway_ns) return false;
+    return packet.record.ts_ns > opened_ns ||
+           (early && packet.record.ts_ns == opened_ns && !took_it(connection, packet));
   });
   return static_cast<std::size_t>(underway - packets.begin());
 }
@@ -244,7 +255,8 @@ void Timeline::State::report_established(TrackedConnection& connection, std::int
 void Timeline::State::report(TrackedConnection& connection, bool final, Occasion occasion,
                              std::int64_t now_ns, bool kept) {
   const bool late = is_late(connection);
-  const std::size_t told = kept && !final ? arrived_packets(connection, now_ns, settings.settle_ns / 2)
+  const bool early = now_ns < due_ns(connection, settings);
+  const std::size_t told = kept && !final ? arrived_packets(connection, now_ns, settings.settle_ns / 2, early)
                                           : connection.packets.size();
   ConnectionTrace& trace = due.emplace_back(make_trace(connection, final, told));
   trace.as_of_ns = now_ns;
