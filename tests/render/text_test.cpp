@@ -256,6 +256,33 @@ TEST(Text, AConnectionShownBeforeGetsAShortBlock) {
 )");
 }
 
+// The client goes on after the first report, and then gives up. Another path is told.
+TEST(Text, ASynOfALaterBlockThatTookAPathToldBeforeIsOneLine) {
+  Connection timed_out = connection(ConnectionOutcome::timed_out);
+  timed_out.cause.kind = CauseKind::firewall_policy;
+  timed_out.cause.summary = "the policy of filter/INPUT drops it";
+  const auto syn = [](std::uint64_t id, std::int64_t us, Verdict verdict) {
+    return packet(id, us, "S", {policy("filter", "INPUT", verdict)});
+  };
+  EXPECT_EQ(show({syn(1, 0, Verdict::drop), syn(2, 1'000'000, Verdict::drop), timed_out,
+                  syn(3, 3'000'000, Verdict::drop), syn(4, 7'000'000, Verdict::drop), timed_out,
+                  syn(5, 15'000'000, Verdict::accept), connection(ConnectionOutcome::established)}),
+            R"(
+10.0.0.9:51514 → 10.0.0.1:80 tcp   TIMED OUT: firewall policy
+    0.000 ms  SYN
+              filter INPUT  policy   DROP
+ 1000.000 ms  SYN again after 1.0 s: same path
+    cause     the policy of filter/INPUT drops it
+
+10.0.0.9:51514 → 10.0.0.1:80 tcp   TIMED OUT: firewall policy
+ 3000.000 ms  SYN again after 3.0 s, 7.0 s: same path
+
+10.0.0.9:51514 → 10.0.0.1:80 tcp   ESTABLISHED
+15000.000 ms  SYN
+              filter INPUT  policy   ACCEPT
+)");
+}
+
 TEST(Text, WhatElseAPacketMeets) {
   Step nat = other(StepKind::nat);
   nat.which = "dst";
@@ -401,9 +428,9 @@ TEST(Notices, Ready) {
 }
 
 TEST(Notices, Closing) {
-  EXPECT_EQ(closing_notice({0, 4, 17, 0, "interrupted"}),
+  EXPECT_EQ(closing_notice({0, 4, 17, 0, 0, "interrupted"}),
             "pathtrace: 4 connections, 17 packets, 0 lost (interrupted)\n");
-  EXPECT_EQ(closing_notice({0, 1, 1, 2, "count reached"}),
+  EXPECT_EQ(closing_notice({0, 1, 1, 2, 0, "count reached"}),
             "pathtrace: 1 connection, 1 packet, 2 lost (count reached)\n");
 }
 

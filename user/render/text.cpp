@@ -42,7 +42,7 @@ class TextSink final : public Sink {
 
   void discard_oldest();
   Waiting take_waiting(std::uint64_t id);
-  std::int64_t remember(std::uint64_t id, std::int64_t start_ns, bool& again);
+  Told& told_of(std::uint64_t id, std::int64_t start_ns);
   Result<void> print(const std::string& block) { return write_text(out_, "\n" + block); }
 
   std::FILE* out_;
@@ -51,7 +51,7 @@ class TextSink final : public Sink {
   std::list<std::uint64_t> order_;  // ids in waiting_, the oldest first
   std::size_t n_waiting_ = 0;
   std::size_t unaccounted_ = 0;  // packets discarded that no connection's block will mention
-  std::unordered_map<std::uint64_t, std::int64_t> shown_;  // id → its first packet's time
+  std::unordered_map<std::uint64_t, Told> shown_;
   std::deque<std::uint64_t> shown_order_;
 };
 
@@ -91,30 +91,27 @@ TextSink::Waiting TextSink::take_waiting(std::uint64_t id) {
   return out;
 }
 
-// `again` tells whether it was shown before; the result is the time its offsets count from.
-std::int64_t TextSink::remember(std::uint64_t id, std::int64_t start_ns, bool& again) {
-  const auto [found, added] = shown_.try_emplace(id, start_ns);
-  again = !added;
+// `start_ns` if it was not shown before. Valid until the next call.
+Told& TextSink::told_of(std::uint64_t id, std::int64_t start_ns) {
+  const auto [found, added] = shown_.try_emplace(id);
   if (!added) return found->second;
+  found->second.start_ns = start_ns;
   shown_order_.push_back(id);
   if (shown_order_.size() > most_remembered) {
     shown_.erase(shown_order_.front());
     shown_order_.pop_front();
   }
-  return start_ns;
+  return found->second;
 }
 
 Result<void> TextSink::take(const Connection& connection) {
   Waiting waiting = take_waiting(connection.id);
-  std::int64_t start_ns = connection.started_ns;
-  if (!waiting.packets.empty()) start_ns = waiting.packets.front().ts_ns;
-  bool again = false;
-  start_ns = remember(connection.id, start_ns, again);
-  if (waiting.discarded == 0)
-    return print(connection_block(connection, waiting.packets, start_ns, again, style_));
+  Told& told =
+      told_of(connection.id, waiting.packets.empty() ? connection.started_ns : waiting.packets.front().ts_ns);
+  if (waiting.discarded == 0) return print(connection_block(connection, waiting.packets, told, style_));
   Connection with_note = connection;
   with_note.missing.push_back(std::to_string(waiting.discarded) + " packets: too many waited to be shown");
-  return print(connection_block(with_note, waiting.packets, start_ns, again, style_));
+  return print(connection_block(with_note, waiting.packets, told, style_));
 }
 
 Result<void> TextSink::take(const LostRecord& lost) {

@@ -2,6 +2,8 @@
 #include "render/text_block.h"
 
 #include <algorithm>
+#include <functional>
+#include <utility>
 
 #include "render/text_steps.h"
 
@@ -159,14 +161,17 @@ std::string flow(const Endpoint& from, const Endpoint& to, const std::string& pr
 
 }  // namespace
 
-std::string connection_block(const Connection& connection, const std::vector<Packet>& packets,
-                             std::int64_t start_ns, bool again, const Style& style) {
+std::string connection_block(const Connection& connection, const std::vector<Packet>& packets, Told& told,
+                             const Style& style) {
   const TableNaming naming = naming_of(packets);
+  const bool again = std::exchange(told.shown, true);
+  const std::size_t cause = std::hash<std::string>()(connection.cause.summary);
+  const bool new_cause = std::exchange(told.cause, cause) != cause;
   std::string out = flow(connection.client, connection.server, connection.protocol, packets, style) +
-                    verdict(connection, naming, style) + "\n" + packet_lines(packets, start_ns, style);
+                    verdict(connection, naming, style) + "\n" + packet_lines(packets, told, style);
   if (!again) return out + notes(connection, naming, style);
-  // The first block said the rest; why it ended badly is new.
-  if (went_wrong(connection.outcome) && !connection.cause.summary.empty())
+  // The first block said the rest; why it ended badly is new, unless that is what the first block said.
+  if (new_cause && went_wrong(connection.outcome) && !connection.cause.summary.empty())
     out += note("cause", sanitise(connection.cause.summary));
   return out + missing_notes(connection);
 }
@@ -174,10 +179,12 @@ std::string connection_block(const Connection& connection, const std::vector<Pac
 std::string unfinished_block(const std::vector<Packet>& packets, const Style& style) {
   if (packets.empty()) return "";
   const Packet& first = packets.front();
+  Told told;
+  told.start_ns = first.ts_ns;
   const bool reply = first.direction == Direction::reply;
   return flow(reply ? first.destination : first.source, reply ? first.source : first.destination,
               first.protocol, packets, style) +
-         style.paint("NOT FINISHED", Tone::open) + "\n" + packet_lines(packets, first.ts_ns, style);
+         style.paint("NOT FINISHED", Tone::open) + "\n" + packet_lines(packets, told, style);
 }
 
 }  // namespace pathtrace

@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
+#include "render/output.h"
 #include "render/text_block.h"
 #include "render/text_steps.h"
 
@@ -20,8 +22,10 @@ std::int64_t elapsed(std::int64_t from, std::int64_t to) {
 
 struct Shown {
   const Packet* packet = nullptr;
+  std::int64_t first_ns = 0;        // its own time, or in an earlier block that of the packet that it repeats
   std::vector<std::int64_t> again;  // ts_ns of the packets that repeat it
   std::vector<StepRow> rows;
+  bool before = false;  // an earlier block showed it: `packet` is the first that repeats it here
 };
 
 bool is_handshake(const Packet& packet) {
@@ -47,13 +51,26 @@ Shown* repeated_by(const Packet& packet, std::vector<Shown>& shown) {
   return nullptr;
 }
 
-std::vector<Shown> fold(const std::vector<Packet>& packets) {
+// The packet's path in an earlier block; it is noted there if it is new.
+const Told::Handshake* told_before(const Packet& packet, Told& told) {
+  if (!is_handshake(packet)) return nullptr;
+  const std::size_t path = std::hash<std::string>()(to_json_line(path_of(packet)));
+  for (const auto& one : told.handshake)
+    if (one.path == path) return &one;
+  if (told.handshake.size() < most_looked_back) told.handshake.push_back({path, packet.ts_ns});
+  return nullptr;
+}
+
+std::vector<Shown> fold(const std::vector<Packet>& packets, Told& told) {
   std::vector<Shown> shown;
   for (const auto& packet : packets) {
-    if (Shown* first = repeated_by(packet, shown))
+    if (Shown* first = repeated_by(packet, shown)) {
       first->again.push_back(packet.ts_ns);
-    else
-      shown.push_back({&packet, {}, {}});
+    } else if (const auto* before = told_before(packet, told)) {
+      shown.push_back({&packet, before->ts_ns, {packet.ts_ns}, {}, true});
+    } else {
+      shown.push_back({&packet, packet.ts_ns, {}, {}, false});
+    }
   }
   return shown;
 }
@@ -105,7 +122,7 @@ std::string again_line(const Shown& shown, std::int64_t start_ns) {
   const std::size_t listed = std::min(shown.again.size(), most_times);
   for (std::size_t i = 0; i < listed; ++i)
     times += fmt::format("{}{:.1f} s", i == 0 ? "" : ", ",
-                         static_cast<double>(elapsed(shown.packet->ts_ns, shown.again[i])) / 1e9);
+                         static_cast<double>(elapsed(shown.first_ns, shown.again[i])) / 1e9);
   if (listed < shown.again.size()) times += fmt::format(" and {} more", shown.again.size() - listed);
   return fmt::format("{:9.3f} ms  {} again after {}: same path\n",
                      static_cast<double>(elapsed(start_ns, shown.again.front())) / 1e6,
@@ -135,6 +152,7 @@ std::vector<const StepRow*> make_rows(const std::vector<Packet>& packets, std::v
   const TableNaming naming = naming_of(packets);
   std::vector<const StepRow*> all;
   for (auto& one : shown) {
+    if (one.before) continue;
     one.rows = step_rows(*one.packet, naming, style);
     if (one.rows.empty() && denied(*one.packet)) {
       StepRow row;
@@ -150,8 +168,8 @@ std::vector<const StepRow*> make_rows(const std::vector<Packet>& packets, std::v
 
 }  // namespace
 
-std::string packet_lines(const std::vector<Packet>& packets, std::int64_t start_ns, const Style& style) {
-  std::vector<Shown> shown = fold(packets);
+std::string packet_lines(const std::vector<Packet>& packets, Told& told, const Style& style) {
+  std::vector<Shown> shown = fold(packets, told);
   const StepTable table(make_rows(packets, shown, style), style);
   const bool many_netns = std::any_of(packets.begin(), packets.end(), [&](const Packet& packet) {
     return packet.netns.inode != packets.front().netns.inode;
@@ -161,12 +179,12 @@ std::string packet_lines(const std::vector<Packet>& packets, std::int64_t start_
   std::size_t handshake_from = 0;
   for (std::size_t i = 0; i < shown.size(); ++i) {
     const Packet& packet = *shown[i].packet;
-    out += headline(packet, start_ns, many_netns, after_reject) + "\n";
+    if (!shown[i].before) out += headline(packet, told.start_ns, many_netns, after_reject) + "\n";
     for (const auto& row : shown[i].rows) out += table.line(row) + "\n";
     after_reject = after_reject || packet.outcome == PacketOutcome::rejected;
     const bool run_ends = i + 1 == shown.size() || !is_handshake(*shown[i + 1].packet);
     if (!run_ends) continue;
-    out += again_lines(shown, handshake_from, i + 1, start_ns);
+    out += again_lines(shown, handshake_from, i + 1, told.start_ns);
     handshake_from = i + 1;
   }
   return out;
