@@ -32,7 +32,10 @@ static __noinline int enter_silently(struct xt_table *table, struct sk_buff *skb
 	cpu = this_context();
 	if (!cpu || !cpu->legacy_open)
 		return 0;
-	slot = free_slot(cpu); /* without one the outer walk sees that somebody was there, and doubts */
+	free_stale(cpu); /* what is open makes every walk of this CPU dearer */
+	if (!cpu->legacy_open)
+		return 0;
+	slot = take_slot(cpu); /* without one the outer walk sees that somebody was there, and doubts */
 	if (slot < 0 || slot >= PT_FRAMES)
 		return 0;
 	__u32 key = slot;
@@ -317,7 +320,14 @@ static __always_inline int replace_exit(__u64 table)
 	return 0;
 }
 
-/* xt_replace_table() swaps table->private: every iptables-legacy commit, restore and -Z. */
+/* xt_replace_table() swaps table->private: every iptables-legacy commit, restore and -Z, and a new table's
+ * first. With xt_unregister_table() one ends: what is read under its name from then on is another's. */
+ENTER(xt_unregister_table, xt_unregister_table_enter, struct xt_table *table)
+{
+	replace_enter((__u64)table);
+	return replace_exit((__u64)table);
+}
+
 #ifndef PT_KPROBE
 SEC("fexit/ipt_do_table")
 int BPF_PROG(ipt_do_table_exit, void *priv, struct sk_buff *skb, const struct nf_hook_state *state,

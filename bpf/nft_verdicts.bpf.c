@@ -27,6 +27,8 @@ struct open_walk {
 	__u64 base; /* chain; a goto takes its place in chains[] */
 	__u32 n_records;
 	__u32 depth; /* of chains[], where the packet is or was */
+	__u32 ended; /* a rule has decided */
+	__u32 pad;
 	__u64 chains[JUMP_STACK + 1];
 	struct nft_scratch s;
 };
@@ -168,7 +170,8 @@ static __always_inline int add_verdict(struct open_walk *walk, __u64 expression,
 static __always_inline int evaluated(const __u64 *ctx)
 {
 	const struct nft_regs *regs = (const void *)ARGUMENT(ctx, 2);
-	__u64 pkt = ARGUMENT(ctx, 3);
+	const struct nft_pktinfo *packet = (const void *)ARGUMENT(ctx, 3);
+	__u64 pkt = (__u64)packet;
 	struct open_walk *walk;
 	__s32 code;
 
@@ -180,6 +183,12 @@ static __always_inline int evaluated(const __u64 *ctx)
 	code = BPF_CORE_READ(regs, verdict.code);
 	if (code == NFT_CONTINUE || code == NFT_BREAK)
 		return 0;
+	/* another packet's walk at the same place on the stack: this one's end was missed, or it is over */
+	if (walk->skb != (__u64)BPF_CORE_READ(packet, skb) || walk->ended) {
+		walk->s.walk.doubt |= PT_DOUBT_INCOMPLETE;
+		return 0;
+	}
+	walk->ended = code >= 0;
 	return add_verdict(walk, ARGUMENT(ctx, 1), code, (__u64)BPF_CORE_READ(regs, verdict.chain));
 }
 
@@ -195,6 +204,11 @@ int BPF_PROG(nft_do_chain_enter, struct nft_pktinfo *pkt, struct nft_chain *chai
 	__u64 key = (__u64)pkt;
 	__u32 zero = 0;
 
+	/* left there by a walk whose end was missed, as the program was running already: its event is lost */
+	if (nft_walks_open && !bpf_map_delete_elem(&nft_open_walks, &key)) {
+		__sync_fetch_and_add(&nft_walks_open, -1);
+		count_lost(PT_EVENT_NFT_WALK);
+	}
 	if (!cpu || !family || !hook_worth_a_look(network_address(skb), state, family))
 		return 0;
 	walk = bpf_map_lookup_elem(&nft_new_walks, &zero);
@@ -207,13 +221,9 @@ int BPF_PROG(nft_do_chain_enter, struct nft_pktinfo *pkt, struct nft_chain *chai
 	walk->skb = (__u64)skb;
 	walk->n_records = 0;
 	walk->depth = 0;
+	walk->ended = 0;
 	walk->base = (__u64)chain;
 	walk->chains[0] = (__u64)chain;
-	/* left there by a walk whose end was missed: its place is taken, its event is lost */
-	if (!bpf_map_delete_elem(&nft_open_walks, &key)) {
-		__sync_fetch_and_add(&nft_walks_open, -1);
-		count_lost(PT_EVENT_NFT_WALK);
-	}
 	if (bpf_map_update_elem(&nft_open_walks, &key, walk, BPF_NOEXIST)) {
 		count_lost(PT_EVENT_NFT_WALK);
 		return 0;

@@ -19,6 +19,8 @@
 /* A frame older than this was left without its last record (nft_do_chain dropped the packet
  * on a jump stack overflow, or the trace key was turned off). No traversal takes a second. */
 #define STALE_NS 1000000000ull
+/* Nor one of these: what is not wanted costs no more than a second look. */
+#define UNWANTED_NS 10000000ull
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -102,8 +104,11 @@ static __always_inline void add_record(struct nft_frame *frame, struct nft_scrat
 	out->verdict = code;
 	if (chain)
 		out->chain = BPF_CORE_READ(chain, handle);
-	/* the end of a chain is a RETURN without a rule; the pointer is stale then */
-	if (r->type == PT_NFT_RULE || (r->type == PT_NFT_RETURN && code == -5))
+	/* The end of a chain has no rule. It is a RETURN, and the pointer is stale then; or (6.12, 7.2) what
+	 * nft_last_rule() has put behind the last rule, whose handle nobody has written. */
+	if ((r->type == PT_NFT_RULE &&
+	     !(code == NFT_CONTINUE && BPF_CORE_READ_BITFIELD_PROBED(rule, is_last))) ||
+	    (r->type == PT_NFT_RETURN && code == NFT_RETURN))
 		out->rule = BPF_CORE_READ_BITFIELD_PROBED(rule, handle);
 	if (code == NFT_JUMP || code == NFT_GOTO)
 		out->target_chain = BPF_CORE_READ(verdict, chain, handle);
@@ -123,6 +128,25 @@ static __always_inline void end_walk(struct cpu_context *cpu, struct nft_frame *
 	emit_nft_walk(&scratch->walk, frame->n_records);
 	frame->matched = 0;
 	__sync_fetch_and_add(&nft_wanted_open, -1);
+	leave_frame(cpu, frame);
+}
+
+/* What has the same addresses is another packet, or at another base chain: the frame's walk went on
+ * elsewhere, or its last record was not seen. */
+static __always_inline bool is_left_behind(const struct nft_frame *frame, const struct record *r)
+{
+	if (frame->basechain && frame->basechain != (__u64)r->basechain)
+		return true;
+	return bpf_ktime_get_ns() - frame->start_ns > (frame->matched ? STALE_NS : UNWANTED_NS);
+}
+
+static __always_inline void give_up(struct cpu_context *cpu, struct nft_frame *frame)
+{
+	if (frame->matched) {
+		count_lost(PT_EVENT_NFT_WALK);
+		__sync_fetch_and_add(&nft_wanted_open, -1);
+	}
+	frame->matched = 0;
 	leave_frame(cpu, frame);
 }
 
@@ -221,6 +245,7 @@ static __always_inline int open_nft_frame(struct cpu_context *cpu, const struct 
 	frame->matched = 0;
 	frame->pkt = (__u64)pkt; /* claimed, before an interrupt wants it */
 	frame->skb = (__u64)skb;
+	frame->basechain = (__u64)basechain;
 	frame->start_ns = now;
 	frame->n_records = 0;
 	if (!possible || !begin_nft_walk(cpu, &scratch->walk, skb, state, basechain, family))
@@ -244,6 +269,7 @@ static __always_inline void take_record(struct cpu_context *cpu, __u32 slot, con
 	frame = &cpu->nft[slot];
 	if (!scratch->walk.chain)
 		name_base_chain(&scratch->walk, r->basechain);
+	frame->basechain = (__u64)r->basechain;
 	add_record(frame, scratch, r, code);
 	if (ends_walk(r, code))
 		end_walk(cpu, frame, scratch);
@@ -285,6 +311,10 @@ static __always_inline int handle_record(const struct record *r)
 	code = r->type == PT_NFT_POLICY ? FIELD(basechain, policy) : (__s32)FIELD(verdict, code);
 	if (cpu->nft_open)
 		slot = find_nft_frame(cpu, r->pkt);
+	if (slot >= 0 && slot < PT_FRAMES && is_left_behind(&cpu->nft[slot], r)) {
+		give_up(cpu, &cpu->nft[slot]);
+		slot = -1;
+	}
 	if (slot < 0)
 		slot = frame_of_first(cpu, r, code);
 	if (slot < 0 || slot >= PT_FRAMES)

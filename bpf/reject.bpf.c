@@ -97,8 +97,8 @@ LEAVE(nf_send_unreach6, nf_send_unreach6_exit)
 	return reject_exit();
 }
 
-/* Families bridge and netdev: these make the answer, which their caller sends after they have returned. So
- * what is sent meanwhile isn't it. (net, oldskb, dev, hook[, code]) since 5.15 */
+/* Families bridge and netdev: these make the answer, which the evaluator that calls them sends after they
+ * have returned. (net, oldskb, dev, hook[, code]) since 5.15 */
 ENTER(nf_reject_skb_v4_tcp_reset, nf_reject_skb_v4_tcp_reset_enter, struct net *net, struct sk_buff *skb,
       const struct net_device *dev, int hook)
 {
@@ -122,5 +122,33 @@ ENTER(nf_reject_skb_v6_unreach, nf_reject_skb_v6_unreach_enter, struct net *net,
 {
 	return reject_made(skb, PT_REJECT_ICMP6, code);
 }
+
+/* nft_reject_br_send_v4_tcp_reset(), ..., nft_reject_netdev_send_v4_tcp_reset(), ... send it, and the
+ * compiler may inline them: (expr, regs, pkt) since 5.4 (bridge), 5.12 (netdev) */
+static __always_inline int evaluator_enter(const struct nft_pktinfo *pkt)
+{
+	struct cpu_context *cpu = this_context();
+	struct sk_buff *skb = FIELD(pkt, skb);
+	struct tuple t = {};
+	__u32 netns = 0;
+
+	if (cpu && packet_wanted(skb, NULL, &t, &netns))
+		begin_answer(cpu, skb, PT_ORIGIN_REJECT);
+	return 0;
+}
+
+#define SENDS_ANSWER(function)                                                                               \
+	ENTER(function, function##_answer, const void *expression, struct nft_regs *regs,                    \
+	      const struct nft_pktinfo *pkt)                                                                 \
+	{                                                                                                    \
+		return evaluator_enter(pkt);                                                                 \
+	}                                                                                                    \
+	LEAVE(function, function##_answered)                                                                 \
+	{                                                                                                    \
+		return reject_exit();                                                                        \
+	}
+
+SENDS_ANSWER(nft_reject_bridge_eval)
+SENDS_ANSWER(nft_reject_netdev_eval)
 
 char LICENSE[] SEC("license") __weak = "GPL";

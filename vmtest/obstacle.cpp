@@ -8,8 +8,11 @@
 // Each prints READY once it is in place; it stays until the process ends.
 //
 //   obstacle objects          a line for each program, map and link of the kernel: its kind, type and name
+//   obstacle key              how many rules hold nftables' trace key (nft_trace_enabled); 0 where nf_tables
+//   is not loaded
 //
 // bpftool takes ten times as long for that: it loads programs of its own to say whose they are.
+#include <elf.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/if_link.h>
@@ -22,6 +25,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <sstream>
+#include <string>
 #include <string_view>
 
 namespace {
@@ -85,6 +91,37 @@ void list(const char* kind, bpf_cmd next, bpf_cmd open) {
   if (errno != ENOENT) die(kind);
 }
 
+// Where the kernel has `symbol`; 0 if it hasn't.
+std::uint64_t address_of(std::string_view symbol) {
+  std::ifstream symbols("/proc/kallsyms");
+  std::uint64_t address = 0;
+  std::string type, name;
+  for (std::string line; std::getline(symbols, line);) {
+    if (line.find(symbol) == std::string::npos) continue;
+    std::istringstream words(line);
+    if (words >> std::hex >> address >> type >> name && name == symbol) return address;
+  }
+  return 0;
+}
+
+std::int32_t read_kernel(std::uint64_t address) {
+  const int core = open("/proc/kcore", O_RDONLY | O_CLOEXEC);
+  Elf64_Ehdr header{};
+  if (core < 0 || pread(core, &header, sizeof header, 0) != sizeof header) die("/proc/kcore");
+  for (unsigned i = 0; i < header.e_phnum; ++i) {
+    Elf64_Phdr part{};
+    const auto at = static_cast<off_t>(header.e_phoff + i * sizeof part);
+    if (pread(core, &part, sizeof part, at) != sizeof part) die("/proc/kcore");
+    if (part.p_type != PT_LOAD || address < part.p_vaddr || address - part.p_vaddr >= part.p_memsz) continue;
+    std::int32_t value = 0;
+    const auto place = static_cast<off_t>(part.p_offset + (address - part.p_vaddr));
+    if (pread(core, &value, sizeof value, place) != sizeof value) die("/proc/kcore");
+    return value;
+  }
+  errno = ENOENT;
+  die("/proc/kcore has no such address");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -92,6 +129,11 @@ int main(int argc, char** argv) {
     list<bpf_prog_info>("prog", BPF_PROG_GET_NEXT_ID, BPF_PROG_GET_FD_BY_ID);
     list<bpf_map_info>("map", BPF_MAP_GET_NEXT_ID, BPF_MAP_GET_FD_BY_ID);
     list<bpf_link_info>("link", BPF_LINK_GET_NEXT_ID, BPF_LINK_GET_FD_BY_ID);
+    return 0;
+  }
+  if (argc == 2 && argv[1] == std::string_view("key")) {
+    const std::uint64_t address = address_of("nft_trace_enabled");
+    std::printf("%d\n", address == 0 ? 0 : read_kernel(address));
     return 0;
   }
   const std::string_view kind = argc == 3 ? argv[1] : "";
@@ -105,7 +147,7 @@ int main(int argc, char** argv) {
     if (cgroup < 0) die(argv[2]);
     attach(load(BPF_PROG_TYPE_CGROUP_SKB, type, 0), type, cgroup, 0);
   } else {
-    std::fputs("obstacle: xdp IFACE, egress CGROUP, ingress CGROUP or objects\n", stderr);
+    std::fputs("obstacle: xdp IFACE, egress CGROUP, ingress CGROUP, objects or key\n", stderr);
     return 2;
   }
   std::puts("READY");

@@ -102,12 +102,6 @@ static __always_inline bool hook_possible(const struct nf_hook_state *state)
 	return (!filter.netns || filter.netns == FIELD(state, net, ns.inum)) && devices_wanted(state);
 }
 
-static __always_inline int hook_wanted(struct sk_buff *skb, const struct nf_hook_state *state, __u8 family,
-				       struct tuple *t)
-{
-	return hook_possible(state) ? skb_wanted(skb, family, t) : NOT_WANTED;
-}
-
 /* At netdev egress, and wherever else the frame's header is there already, skb->len counts it. */
 static __always_inline __u32 link_header_length(struct sk_buff *skb)
 {

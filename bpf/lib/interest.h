@@ -167,6 +167,8 @@ static __always_inline bool is_quiet_ipv6(const struct ipv6_words *ip, __u64 hea
  * the packet's IP header. */
 static __always_inline bool hook_worth_a_look(__u64 header, const struct nf_hook_state *state, __u8 family)
 {
+	if (filter.protocol == PT_PROTOCOL_ARP)
+		return family == NFPROTO_ARP;
 	if (family == AF_INET) {
 		struct ipv4_words ip;
 

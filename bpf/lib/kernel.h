@@ -49,6 +49,7 @@ enum { BPF_F_NO_PREALLOC = 1 };
 #define NFPROTO_IPV6	     10
 #define NFPROTO_ARP	     3
 #define ETH_P_IP	     0x0800
+#define ETH_P_ARP	     0x0806
 #define ETH_P_IPV6	     0x86dd
 #define IPPROTO_ICMP	     1
 #define IPPROTO_TCP	     6

@@ -66,6 +66,17 @@ static __always_inline bool shares_table(struct cpu_context *cpu, int except, __
 	return false;
 }
 
+/* The counters as they are when the walk begins. False if another walk of this CPU fell into the copying. */
+static __noinline bool copy_before(struct cpu_context *cpu, struct legacy_frame *frame, __u32 slot,
+				   const struct entry_layout *layout)
+{
+	frame->others = 0; /* those that fell in so far are over */
+	frame->recseq = read_recseq(cpu->percpu_offset);
+	if (take_snapshot(cpu, frame, slot, layout))
+		frame->doubt |= PT_DOUBT_READ_FAILED;
+	return !frame->others && read_recseq(cpu->percpu_offset) == frame->recseq;
+}
+
 static __always_inline void open_frame(struct cpu_context *cpu, struct legacy_frame *frame, __u32 slot,
 				       struct xt_table *table, struct sk_buff *skb,
 				       struct legacy_scratch *scratch, __u32 hook, __u8 family)
@@ -98,20 +109,20 @@ static __always_inline void open_frame(struct cpu_context *cpu, struct legacy_fr
 		frame->doubt |= PT_DOUBT_NO_PERCPU;
 	if (!xt_recseq_cookie || !percpu_offset(cpu))
 		frame->doubt |= PT_DOUBT_NO_PERCPU;
-	else {
-		frame->others = 0; /* those that fell in so far are over */
-		frame->recseq = read_recseq(cpu->percpu_offset);
-	}
 	/* nobody needs to know what it matches; should another frame of its table be open at its end, that
 	 * one has to doubt */
 	if (frame->silent && !shares_table(cpu, slot, frame->table_info))
 		frame->doubt |= PT_DOUBT_NO_FRAME;
-	if (frame->doubt)
+	if (frame->doubt) {
+		if (!(frame->doubt & PT_DOUBT_NO_PERCPU))
+			frame->recseq = read_recseq(cpu->percpu_offset); /* odd: inside another walk */
 		return;
+	}
 	if (frame->entries > PT_COUNTERS_PER_BLOCK && possible_cpus > 1)
 		find_touched(frame, scratch, as_number(network_address(skb)), hook, family);
-	if (take_snapshot(cpu, frame, slot, layout))
-		frame->doubt |= PT_DOUBT_READ_FAILED;
+	/* An interrupt's walk that falls into the copying makes it worthless: it is made again. */
+	if (!copy_before(cpu, frame, slot, layout))
+		copy_before(cpu, frame, slot, layout);
 }
 
 /* Before anything is written to its scratch: an interrupt may come that wants a frame too. */
@@ -126,6 +137,16 @@ static __always_inline void claim_frame(struct cpu_context *cpu, struct legacy_f
 	__sync_fetch_and_add(&open_walks, 1);
 }
 
+/* A walk of this CPU goes on without a frame. A kretprobe doesn't know whose end it sees: it will take it for
+ * that of a walk that has one. */
+static __always_inline void doubt_all(struct cpu_context *cpu)
+{
+#ifdef PT_KPROBE
+	for (int i = 0; i < PT_FRAMES; i++)
+		cpu->legacy[i].doubt |= PT_DOUBT_NO_FRAME;
+#endif
+}
+
 /* A free frame of this CPU, or -1. */
 static __always_inline int take_slot(struct cpu_context *cpu)
 {
@@ -134,8 +155,12 @@ static __always_inline int take_slot(struct cpu_context *cpu)
 	if (slot >= 0)
 		return slot;
 	free_stale(cpu);
-	return free_slot(cpu);
+	slot = free_slot(cpu);
+	if (slot < 0)
+		doubt_all(cpu);
+	return slot;
 }
+
 /* The innermost open frame of this task, and of this packet where the exit knows it. */
 static __always_inline int find_frame(struct cpu_context *cpu, __u64 skb)
 {
@@ -160,10 +185,13 @@ static __always_inline int find_frame(struct cpu_context *cpu, __u64 skb)
  * that it would run are skipped where they are running already. */
 static __always_inline void check_frame(struct cpu_context *cpu, struct legacy_frame *frame)
 {
+	struct pt_generation generation;
 	__u32 delta;
 
-	/* the same table_info can't have been freed and come back: the walk would show in xt_recseq */
-	if (read_private(frame->table) != frame->table_info)
+	/* Replaced twice before the walk took its first look (xt_recseq goes up later), it may be another at
+	 * the same address. */
+	read_generation(frame->table, &generation);
+	if (read_private(frame->table) != frame->table_info || generation.number != frame->generation.number)
 		frame->doubt = PT_DOUBT_TABLE_REPLACED;
 	if (frame->doubt)
 		return;

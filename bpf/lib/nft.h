@@ -26,11 +26,14 @@ struct {
 	__type(value, struct pt_generation);
 } nft_generations __weak SEC(".maps");
 
-/* inet chains run for both families, bridge and netdev ones for any packet */
+/* inet chains run for both families, bridge and netdev ones for any packet; ARP is nobody's who doesn't ask
+ * for it */
 static __always_inline __u8 walk_family(struct sk_buff *skb, const struct nf_hook_state *state)
 {
 	__u8 pf = FIELD(state, pf);
 
+	if (filter.protocol == PT_PROTOCOL_ARP)
+		return FIELD(skb, protocol) == bpf_htons(ETH_P_ARP) ? NFPROTO_ARP : 0;
 	return pf == NFPROTO_IPV4 || pf == NFPROTO_IPV6 ? pf : skb_family(skb);
 }
 
@@ -69,9 +72,11 @@ static __always_inline bool begin_nft_walk(struct cpu_context *cpu, struct pt_nf
 {
 	struct pt_generation *g;
 	struct tuple t = {};
-	int wanted = hook_wanted(skb, state, family, &t);
+	int wanted = NOT_WANTED;
 	__u32 netns;
 
+	if (hook_possible(state))
+		wanted = family == NFPROTO_ARP ? arp_wanted(skb, &t) : skb_wanted(skb, family, &t);
 	if (!wanted)
 		return false;
 	__builtin_memset(walk, 0, sizeof(*walk));

@@ -55,7 +55,7 @@ static __always_inline bool is_plain_ipv4(__u64 a, __u64 b)
 	return protocol == IPPROTO_UDP << 8 || protocol == IPPROTO_TCP << 8;
 }
 
-/* What every packet of the host pays. False is certain; of the others hook_wanted() decides. */
+/* What every packet of the host pays. False is certain; of the others skb_wanted() decides. */
 static __always_inline bool ipv4_possible(__u64 a, __u64 b, __u64 c)
 {
 	return !is_plain_ipv4(a, b) || ports_possible(c);

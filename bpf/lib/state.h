@@ -60,8 +60,9 @@ struct legacy_frame {
 
 /* One open traversal of an nftables base chain. */
 struct nft_frame {
-	__u64 pkt; /* struct nft_pktinfo *, on the kernel stack; 0 = free */
-	__u64 skb; /* a later traversal may have its nft_pktinfo at the same address */
+	__u64 pkt;	 /* struct nft_pktinfo *, on the kernel stack; 0 = free */
+	__u64 skb;	 /* a later traversal may have its nft_pktinfo at the same address */
+	__u64 basechain; /* 0: not known yet */
 	__u64 start_ns;
 	__u32 n_records;
 	__u32 matched;

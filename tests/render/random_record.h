@@ -46,8 +46,8 @@ class RandomRecord {
   }
 
   EndRecord end() {
-    return {number<std::int64_t>(), number<std::uint64_t>(), number<std::uint64_t>(), number<std::uint64_t>(),
-            text()};
+    return {number<std::int64_t>(),  number<std::uint64_t>(), number<std::uint64_t>(),
+            number<std::uint64_t>(), number<std::uint64_t>(), text()};
   }
 
   Packet packet() {
@@ -216,6 +216,7 @@ class RandomRecord {
     out.table = maybe([&] { return text(); });
     out.chain = maybe([&] { return text(); });
     out.hook = maybe([&] { return one_of<Hook>(); });
+    out.priority = maybe([&] { return number<int>(); });
     out.verdict = maybe([&] { return one_of<Verdict>(); });
     out.missing = maybe([&] { return text(); });
   }

@@ -52,6 +52,14 @@ TEST(Generation, AChangeThatBeganAfterTheWalkDoesNotMatterToIt) {
   EXPECT_TRUE(is_tied({10, 20, std::nullopt}, 30, {5, 1, 0}, {kChanging, 2, 0}));
 }
 
+// The first rule that matches is told of: the walk had begun by then.
+TEST(Generation, AWalkThatMayHaveBegunBeforeTheLastChange) {
+  EXPECT_TRUE(may_be_older(15'000'000, {10'000'000, 1, 0}));
+  EXPECT_FALSE(may_be_older(25'000'000, {10'000'000, 1, 0}));
+  EXPECT_FALSE(may_be_older(5, {0, 0, 0}));
+  EXPECT_FALSE(may_be_older(5, {kChanging, 1, 0}));
+}
+
 TEST(Generation, NobodyCounts) {
   EXPECT_FALSE(is_tied({10, 20, std::nullopt}, 30, kNever, {kChanging, 0, 0}));
 }

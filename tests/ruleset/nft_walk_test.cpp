@@ -182,12 +182,25 @@ TEST(NftWalk, ARuleKnownFromAnotherTimeHasItsTextButNoNumber) {
 
 TEST(NftWalk, ARuleThatIsGone) {
   Ruleset ruleset = walked();
-  const WalkObservation out = observe(Event({on(18, kDrop)}).walk(), {nullptr, {&ruleset}});
+  Evidence evidence{nullptr, {&ruleset}};
+  evidence.read_since = true;
+  const WalkObservation out = observe(Event({on(18, kDrop)}).walk(), evidence);
   ASSERT_EQ(out.steps.size(), 1U);
   EXPECT_EQ(out.steps[0].handle, 18U);
   EXPECT_EQ(out.steps[0].text, std::nullopt);
   EXPECT_EQ(out.steps[0].chain, "in");
   EXPECT_EQ(out.steps[0].missing, "rule handle 18 was removed before it could be resolved");
+}
+
+TEST(NftWalk, ARuleThatWasNotReadIsNotSaidToBeGone) {
+  Ruleset ruleset = walked();
+  Evidence evidence{nullptr, {&ruleset}};
+  const auto missing = [&] { return observe(Event({on(18, kDrop)}).walk(), evidence).steps.at(0).missing; };
+  EXPECT_EQ(missing(), "rule handle 18 could not be resolved: the ruleset was not read since");
+  evidence.failure = "network namespace 7 is gone";
+  EXPECT_EQ(
+      missing(),
+      "rule handle 18 could not be resolved: the ruleset was not read since (network namespace 7 is gone)");
 }
 
 TEST(NftWalk, AnotherTableWithTheSameNameIsNotTheTable) {
@@ -309,6 +322,23 @@ TEST(NftVerdicts, ThePolicyDecidedWhereEverythingElseWasWatched) {
   EXPECT_EQ(out.steps[0].chain, "in");
   EXPECT_EQ(out.steps[0].verdict, Verdict::drop);
   EXPECT_EQ(out.steps[0].missing, std::nullopt);
+}
+
+TEST(NftVerdicts, ThePolicyIsNotBlamedWhereAProgramMayHaveBeenLeftOut) {
+  const Ruleset ruleset = sample_that_ends("reject");
+  const Watched watched{{"reject inet", 50}};
+  const Verdicts event({}, kDrop, kDrop);
+  for (const bool left_out : {true, false}) {
+    const LeftOut asked = [&](std::uint64_t begin_ns, std::uint64_t end_ns) {
+      EXPECT_EQ(begin_ns, event.walk().e.ts_ns);
+      EXPECT_EQ(end_ns, event.walk().end_ns);
+      return left_out;
+    };
+    const WalkObservation out = observe(event.walk(), {&ruleset, {}, &watched, &asked});
+    ASSERT_EQ(out.steps.size(), 1U);
+    EXPECT_EQ(out.steps[0].kind, left_out ? StepKind::rule : StepKind::policy);
+    EXPECT_EQ(out.steps[0].missing.has_value(), left_out);
+  }
 }
 
 // Each of these could be told for the policy's doing, wrongly.

@@ -115,10 +115,30 @@ TEST_F(Witness, Agrees) {
 }
 
 TEST_F(Witness, AgreesFromWhereTheMarkWasSet) {
-  const std::vector<Step> steps = {rule("INPUT", 1, Verdict::continue_), rule("INPUT", 2, Verdict::continue_),
-                                   rule("INPUT", 3, Verdict::drop)};
+  std::vector<Step> steps = {rule("INPUT", 1, Verdict::continue_), rule("INPUT", 2, Verdict::continue_),
+                             rule("INPUT", 3, Verdict::drop)};
+  steps[1].target = "TRACE";
   EXPECT_EQ(checked({record("INPUT", "rule", 3)}, steps), steps);
   EXPECT_EQ(witness.agreed(), 1U);
+}
+
+TEST_F(Witness, ButNotFromElsewhere) {
+  const std::vector<Step> steps = {rule("INPUT", 1, Verdict::continue_), rule("INPUT", 2, Verdict::continue_),
+                                   rule("INPUT", 3, Verdict::drop)};
+  EXPECT_NE(checked({record("INPUT", "rule", 3)}, steps), steps);
+  EXPECT_EQ(witness.agreed(), 0U);
+}
+
+TEST_F(Witness, OfWhichRecordsWereLostSaysNothingOfTheRest) {
+  const std::vector<Step> steps = {rule("INPUT", 1, Verdict::continue_), rule("INPUT", 3, Verdict::drop)};
+  const auto left = [&](std::uint64_t lost, std::uint32_t number) {
+    witness = TraceWitness([lost] { return lost; });
+    return checked({record("INPUT", "rule", number)}, steps);
+  };
+  EXPECT_NE(left(0, 3), steps);
+  EXPECT_EQ(left(1, 3), steps);
+  EXPECT_EQ(witness.agreed(), 0U);
+  EXPECT_NE(left(1, 2), steps) << "what it does say still counts";
 }
 
 TEST_F(Witness, TheReturnAtAChainsEndIsNoRule) {

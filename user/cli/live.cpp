@@ -90,6 +90,8 @@ class LiveTrace {
   Result<void> handle_events();
   Result<void> report();
   Result<void> report_loss();
+  void note_left_out();
+  bool may_have_left_out(std::uint64_t begin_ns, std::uint64_t end_ns);
   void say_notices();
   void on_event(const pt_event& event);
   void expect_module(std::int64_t since_ns);
@@ -108,7 +110,7 @@ class LiveTrace {
   std::optional<StopSignals> signals_;
   std::optional<Tracer> tracer_;
   std::optional<Resolver> resolver_;
-  TraceWitness witness_;
+  TraceWitness witness_{[this] { return tracer_->lost()[PT_EVENT_TRACE_LOG]; }};
   std::optional<Decoder> decoder_;
   std::optional<EventReader> reader_;
   std::optional<Command> command_;
@@ -128,6 +130,7 @@ class LiveTrace {
   std::int64_t module_since_ns_ = 0;  // when the module was loaded that is expected
   std::uint64_t modules_missed_ = 0;  // their events were lost
   std::int64_t looked_ns_ = 0;        // for lost events
+  std::int64_t asked_ns_ = 0;         // for programs that were left out
   bool under_load_ = false;           // many events waited when they were taken last
   std::vector<std::string> said_;     // shortcomings
   bool said_without_key_ = false;
@@ -159,10 +162,13 @@ Result<void> LiveTrace::prepare() {
   tracer_ = std::move(*tracer);
   resolver_.emplace(tracer_->generations(), &tracer_->table_indexes());
   resolver_->set_watched(tracer_->watched_expressions());
+  resolver_->set_left_out(
+      [this](std::uint64_t begin_ns, std::uint64_t end_ns) { return may_have_left_out(begin_ns, end_ns); });
   resolver_->preload();
   started_ns_ = clock_.now_ns();
   looked_ns_ = started_ns_;
   facts_.losses = LossLog(started_ns_);
+  facts_.left_out = LossLog(started_ns_);
   decoder_.emplace(host_names(*resolver_, witness_, tracer_->btf()), clock_.offset_ns());
   diag_ = {tracer_->btf().has_built_in("tcp_diag_dump"), tracer_->btf().has_built_in("udp_diag_dump")};
   facts_.listeners = [this](const std::string& protocol, std::uint16_t port) {
@@ -297,8 +303,22 @@ Result<void> LiveTrace::report() {
   return {};
 }
 
+// One question a program: not asked as often as for lost events.
+void LiveTrace::note_left_out() {
+  const std::int64_t begin_ns = clock_.now_ns();
+  asked_ns_ = begin_ns;
+  (void)facts_.left_out.note({tracer_->left_out()}, begin_ns, clock_.now_ns());
+}
+
+bool LiveTrace::may_have_left_out(std::uint64_t begin_ns, std::uint64_t end_ns) {
+  const auto until_ns = static_cast<std::int64_t>(end_ns) + clock_.offset_ns();
+  if (asked_ns_ <= until_ns) note_left_out();
+  return facts_.left_out.within(static_cast<std::int64_t>(begin_ns) + clock_.offset_ns(), until_ns) != 0;
+}
+
 Result<void> LiveTrace::report_loss() {
   const std::int64_t begin_ns = clock_.now_ns();
+  if (begin_ns - asked_ns_ >= longest_sleep_ms * 1'000'000LL || ended_ns_ != 0) note_left_out();
   LostCounts counts = tracer_->lost();
   counts[0] = reader_->malformed();
   if (counts[PT_EVENT_MODULE_LOADED] != modules_missed_) expect_module(looked_ns_);
@@ -394,7 +414,7 @@ Result<void> LiveTrace::report_rest() {
 }
 
 EndRecord LiveTrace::end_record() const {
-  return {ended_ns_, connections_, packets_, facts_.losses.total(), stop_reason_};
+  return {ended_ns_, connections_, packets_, facts_.losses.total(), facts_.left_out.total(), stop_reason_};
 }
 
 // Once the trace is over, because it was told to end or because of what `so_far` says.
@@ -412,7 +432,7 @@ Result<void> LiveTrace::finish(Result<void> so_far) {
     notice("{} ended with status {}", sanitise(options_.command.front()), command_status_);
   say_notices();
   if (const std::string trace = witness_.conclusion(); !trace.empty()) notice("{}", trace);
-  if (const auto times = tracer_->left_out(); times != 0)
+  if (const auto times = facts_.left_out.total(); times != 0)
     notice(
         "the kernel left out a program {} times, as an interrupt came while it ran: so many steps, of these "
         "packets or of others, are not known",

@@ -132,6 +132,8 @@ void add_losses(std::vector<std::string>& missing, const ConnectionTrace& seen, 
                     " lost while it lasted");
 }
 
+std::string times_text(std::uint64_t times) { return times == 1 ? "once" : std::to_string(times) + " times"; }
+
 void add_unwatched(std::vector<std::string>& missing, const ConnectionTrace& seen, const Facts& facts) {
   for (const std::string& spot : facts.blind_spots) add_distinct(missing, spot);
   const std::int64_t began_ns = seen.connection.started_ns;
@@ -139,6 +141,9 @@ void add_unwatched(std::vector<std::string>& missing, const ConnectionTrace& see
     if (gap.since_ns <= seen.as_of_ns && gap.until_ns > began_ns)
       missing.push_back(gap.what + " were not watched until " + duration_text(gap.until_ns - began_ns) +
                         " after it began");
+  if (const auto times = facts.left_out.within(began_ns, seen.as_of_ns); times != 0)
+    add_distinct(missing, "the kernel left out a program " + times_text(times) +
+                              " while it lasted, as an interrupt came while it ran");
 }
 
 // Concluded from what was not seen: nothing here answered or dropped it, so somebody else did.

@@ -35,6 +35,8 @@ struct Facts {
   std::vector<Gap> gaps;
   // Events that were lost: connections that lasted at that time are partial.
   LossLog losses;
+  // Runs of programs that the kernel skipped: for what is concluded from what was not seen, as blind_spots.
+  LossLog left_out;
 };
 
 // Fills in trace.connection: outcome, error (errno), cause, fixes, netns, confidence, missing; and each

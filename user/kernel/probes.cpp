@@ -34,6 +34,16 @@ Probe steals(std::string_view name, std::string_view function, std::string_view 
           .lost = lost};
 }
 
+// See evaluator_enter() in bpf/reject.bpf.c.
+Probe sends_answer(std::string_view name, std::string_view function, std::string_view module,
+                   std::vector<std::string_view> programs, std::string_view lost) {
+  return {.name = name,
+          .function = function,
+          .module = module,
+          .variants = {{3, std::move(programs)}},
+          .lost = lost};
+}
+
 constexpr std::string_view lost_forwarded =
     "packets that the first matching nftables rule forwards to an interface";
 constexpr std::string_view lost_synproxy = "packets that the first matching nftables rule hands to synproxy";
@@ -126,6 +136,12 @@ std::vector<Probe> make_table() {
        .helper = true,
        .variants = {{any_parameters, {"xt_replace_table_enter", "xt_replace_table_exit"}}},
        .lost = "iptables-legacy rule numbers and text"},
+      {.name = "iptables tables that end",
+       .function = "xt_unregister_table",
+       .module = "x_tables",
+       .helper = true,
+       .variants = {{any_parameters, {"xt_unregister_table_enter"}}},
+       .lost = "iptables-legacy rule numbers and text"},
       {.name = "nftables changes",
        .function = "nf_tables_commit",
        .module = "nf_tables",
@@ -216,6 +232,12 @@ std::vector<Probe> make_table() {
        .family = AF_INET6,
        .variants = {{5, {"nf_reject_skb_v6_unreach_enter"}}},
        .lost = "ICMPv6 errors that a REJECT of a bridge or device made"},
+      sends_answer("reject sends (bridge)", "nft_reject_bridge_eval", "nft_reject_bridge",
+                   {"nft_reject_bridge_eval_answer", "nft_reject_bridge_eval_answered"},
+                   "what a REJECT of a bridge sent"),
+      sends_answer("reject sends (netdev)", "nft_reject_netdev_eval", "nft_reject_netdev",
+                   {"nft_reject_netdev_eval_answer", "nft_reject_netdev_eval_answered"},
+                   "what a REJECT of a device sent"),
       {.name = "tcp reset",
        .function = "tcp_v4_send_reset",
        .module = "",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "kernel/trace_key.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <nftables/libnftables.h>
 #include <sched.h>
@@ -10,6 +11,8 @@
 #include <string>
 #include <thread>
 #include <utility>
+
+#include "support/fd.h"
 
 namespace pathtrace {
 
@@ -33,9 +36,10 @@ std::string trace_key_hazard(const TraceKeyFacts& facts) {
          "__skb_flow_dissect, when a rule rejects a packet); --trace-key uses it all the same";
 }
 
-// The netlink socket inside the context was made in the private namespace and keeps it alive.
+// What keeps the private namespace alive. Nobody who is started inherits it (libnftables' own socket would
+// be: it is not close-on-exec).
 struct TraceKey::State {
-  std::unique_ptr<nft_ctx, FreeNft> context;
+  Fd netns;
 };
 
 TraceKey::TraceKey(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -51,15 +55,20 @@ Result<TraceKey> TraceKey::hold() {
       problem = fmt::format("a private network namespace can't be made: {}", std::strerror(errno));
       return;
     }
-    state->context.reset(nft_ctx_new(NFT_CTX_DEFAULT));
-    if (!state->context) {
+    state->netns = Fd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    if (!state->netns) {
+      problem = fmt::format("/proc/thread-self/ns/net: {}", std::strerror(errno));
+      return;
+    }
+    const std::unique_ptr<nft_ctx, FreeNft> context(nft_ctx_new(NFT_CTX_DEFAULT));
+    if (!context) {
       problem = "libnftables can't be started";
       return;
     }
-    nft_ctx_buffer_error(state->context.get());
-    if (nft_run_cmd_from_buffer(state->context.get(), inert_rule) != 0)
-      problem = fmt::format("the rule that holds it was refused: {}",
-                            nft_ctx_get_error_buffer(state->context.get()));
+    nft_ctx_buffer_error(context.get());
+    if (nft_run_cmd_from_buffer(context.get(), inert_rule) != 0)
+      problem =
+          fmt::format("the rule that holds it was refused: {}", nft_ctx_get_error_buffer(context.get()));
   }).join();
   if (!problem.empty())
     return Error{ExitStatus::failure, fmt::format("the nftables trace key can't be held: {}", problem), {}};

@@ -92,7 +92,9 @@ bool Tracer::State::is_attached(std::string_view name) const {
 }
 
 void Tracer::State::after_attach() {
-  programs.generations().set_attached(is_attached("iptables changes"), is_attached("nftables changes"));
+  programs.generations().set_attached(
+      is_attached("iptables changes") && is_attached("iptables tables that end"),
+      is_attached("nftables changes"));
   if (programs.any_loaded() && !programs.knows_legacy_addresses() &&
       (is_attached("iptables") || is_attached("ip6tables") || is_attached("arptables"))) {
     if (legacy.xt_recseq == 0) legacy = legacy_addresses();

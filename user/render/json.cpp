@@ -48,6 +48,7 @@ void put_place(JsonWriter& out, const Step& step) {
   out.member("table", step.table);
   out.member("chain", step.chain);
   out.member("hook", step.hook);
+  if (step.priority) out.member("priority", step.priority);
 }
 
 void put(JsonWriter& out, const SetElement& element) {
@@ -270,6 +271,7 @@ void put_members(JsonWriter& out, const EndRecord& end) {
   out.member("connections", end.connections);
   out.member("packets", end.packets);
   out.member("lost", end.lost);
+  out.member("left_out", end.left_out);
   out.member("reason", end.reason);
 }
 

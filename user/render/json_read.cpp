@@ -32,6 +32,7 @@ void read_place(const Fields& in, Step& step) {
   step.table = in.text_or_null("table");
   step.chain = in.text_or_null("chain");
   step.hook = in.one_of_or_null<Hook>("hook");
+  if (in.has("priority")) step.priority = in.number<int>("priority");
   step.verdict = in.one_of_or_null<Verdict>("verdict");
   step.missing = in.text_or_null("missing");
 }
@@ -193,8 +194,9 @@ Record read_lost(const Fields& in) {
 }
 
 Record read_end(const Fields& in) {
-  return EndRecord{in.number<std::int64_t>("ts_ns"), in.number<std::uint64_t>("connections"),
-                   in.number<std::uint64_t>("packets"), in.number<std::uint64_t>("lost"), in.text("reason")};
+  return EndRecord{in.number<std::int64_t>("ts_ns"),     in.number<std::uint64_t>("connections"),
+                   in.number<std::uint64_t>("packets"),  in.number<std::uint64_t>("lost"),
+                   in.number<std::uint64_t>("left_out"), in.text("reason")};
 }
 
 Record read_record(const Fields& in) {

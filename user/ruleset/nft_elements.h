@@ -28,6 +28,7 @@ struct Lookup {
   std::string set;  // by its name; an anonymous set's is "__set0"
   std::vector<KeyPart>
       key;  // what is known from its first register on; the set's key may be shorter, or longer
+  bool gives_verdict = false;  // a verdict map's: what follows it in the rule need not have been reached
 };
 
 struct Element {

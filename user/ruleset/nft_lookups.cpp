@@ -124,7 +124,9 @@ std::vector<Lookup> read_lookups(const nlattr* expressions) {
     const Attributes data(expression.get(NFTA_EXPR_DATA));
     const bool inverted = (data.u32(NFTA_LOOKUP_FLAGS).value_or(0) & NFT_LOOKUP_F_INV) != 0;
     if (name == "lookup" && !inverted)
-      lookups.push_back({data.string(NFTA_LOOKUP_SET), registers.read(data.u32(NFTA_LOOKUP_SREG))});
+      lookups.push_back({data.string(NFTA_LOOKUP_SET), registers.read(data.u32(NFTA_LOOKUP_SREG)),
+                         data.get(NFTA_LOOKUP_DREG) != nullptr &&
+                             data.u32(NFTA_LOOKUP_DREG) == std::uint32_t{NFT_REG_VERDICT}});
     registers.follow(name, data);
   });
   return lookups;

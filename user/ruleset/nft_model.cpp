@@ -104,7 +104,9 @@ Backend maker(const Table& table) {
 std::optional<Hook> hook_word(Family family, std::uint32_t hook) {
   if (family == Family::netdev)  // NF_NETDEV_INGRESS, NF_NETDEV_EGRESS
     return hook == 0 ? std::optional(Hook::ingress) : hook == 1 ? std::optional(Hook::egress) : std::nullopt;
-  if (family == Family::inet && hook == 5) return Hook::ingress;  // NF_INET_INGRESS
+  // NF_INET_INGRESS; nft_do_chain_inet_ingress() says which of the two families a packet is of
+  if ((family == Family::inet || family == Family::ip || family == Family::ip6) && hook == 5)
+    return Hook::ingress;
   // NF_BR_* have the numbers of NF_INET_*; NF_BR_BROUTING (5) is nobody's here.
   return legacy::hook_word(family, hook);
 }

@@ -327,11 +327,11 @@ bool present() {
 
 Result<Ruleset> read_ruleset() {
   if (!present()) return Ruleset{};
-  Socket socket;
-  if (!socket)
-    return Error{ExitStatus::failure, fmt::format("nftables: netlink socket: {}", std::strerror(errno)), {}};
-  Reader reader(socket);
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    // of its own: what is left of a dump that was interrupted comes before the next answer
+    Socket socket;
+    if (!socket) break;
+    Reader reader(socket);
     const auto before = reader.generation();
     if (!before) break;
     Ruleset ruleset;

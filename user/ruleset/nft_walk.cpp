@@ -135,6 +135,8 @@ class Follower {
       step.table = out_.table;
     }
     step.hook = out_.hook;
+    // not known of a packet that was taken away before its first record (steal_enter)
+    if (walk_.chain != 0) step.priority = walk_.priority;
     return step;
   }
 
@@ -174,6 +176,9 @@ class Follower {
   std::string why_not_policy() {
     if (verdict_word(walk_.policy) != out_.verdict)
       return "what decided was not seen: no rule with a verdict that is watched, and not the policy";
+    if (evidence_.left_out != nullptr && *evidence_.left_out &&
+        (*evidence_.left_out)(walk_.e.ts_ns, walk_.end_ns))
+      return "the policy or a rule decided: the kernel left out a program at that time";
     const Table* table = evidence_.tied == nullptr ? nullptr : evidence_.tied->find(walk_.table);
     if (table == nullptr)
       return "the ruleset has changed since: whether the policy or a rule decided is not known";
@@ -253,7 +258,8 @@ class Follower {
       if (place.chain != nullptr && !step.chain) step.chain = place.chain->name;
       if (place.rule == nullptr) continue;
       describe_rule(step, *place.rule, ruleset == evidence_.tied);
-      if (ruleset == evidence_.tied) step.elements = elements_of(*place.table, *place.rule);
+      if (ruleset == evidence_.tied)
+        step.elements = elements_of(*place.table, *place.rule, record.verdict != NFT_CONTINUE);
       found = true;
       break;
     }
@@ -277,18 +283,22 @@ class Follower {
     if (step.verdict == Verdict::drop && rule.rejects) step.verdict = Verdict::reject;
   }
 
-  // What a rule of this table may have written into the packet is not what the event shows.
-  [[nodiscard]] std::vector<SetElement> elements_of(const Table& table, const Rule& rule) const {
+  // What a rule of this table may have written into the packet is not what the event shows. Where the rule
+  // gave a verdict, that may have been the first verdict map's.
+  [[nodiscard]] std::vector<SetElement> elements_of(const Table& table, const Rule& rule,
+                                                    bool gave_verdict) const {
     std::vector<SetElement> elements;
     for (const Chain& chain : table.chains)
       for (const Rule& one : chain.rules)
         if (one.changes_looked_up) return elements;
     for (const Lookup& lookup : rule.lookups) {
       const Set* set = table.find_set(lookup.set);
-      if (set == nullptr) continue;
-      auto element = find_element(lookup, *set, walk_.e);
-      if (!element && (!set->changes || set->anonymous)) continue;
-      elements.push_back({set->anonymous ? std::nullopt : std::optional(set->name), std::move(element)});
+      if (set != nullptr) {
+        auto element = find_element(lookup, *set, walk_.e);
+        if (element || (set->changes && !set->anonymous))
+          elements.push_back({set->anonymous ? std::nullopt : std::optional(set->name), std::move(element)});
+      }
+      if (lookup.gives_verdict && gave_verdict) break;
     }
     return elements;
   }
@@ -307,15 +317,22 @@ class Follower {
         if (chain.handle != chain_ && chain.find(rule) != nullptr)
           broken_ = fmt::format("rule handle {} is not in the chain the walk's records lead to", rule);
     }
-    return fmt::format("rule handle {} was removed before it could be resolved", rule);
+    return gone(fmt::format("rule handle {}", rule));
+  }
+
+  // No reading has it. Only one that was made after the packet went through shows that it isn't there any
+  // more.
+  [[nodiscard]] std::string gone(const std::string& what) const {
+    if (evidence_.read_since) return what + " was removed before it could be resolved";
+    return what + " could not be resolved: the ruleset was not read since" +
+           (evidence_.failure.empty() ? "" : " (" + evidence_.failure + ")");
   }
 
   void policy(const pt_nft_record& record) {
     Step step = blank(StepKind::policy);
     step.chain = chain_name(walk_.chain);
     step.verdict = verdict_word(record.verdict);
-    if (!step.chain)
-      step.missing = fmt::format("chain handle {} was removed before it could be resolved", walk_.chain);
+    if (!step.chain) step.missing = gone(fmt::format("chain handle {}", walk_.chain));
     out_.steps.push_back(std::move(step));
   }
 
@@ -368,7 +385,8 @@ std::string doubt_words(std::uint32_t doubt) {
       {PT_DOUBT_MIGRATED, "the task moved to another CPU during the walk"},
       {PT_DOUBT_OTHER_WALK, "another packet's walk on the same CPU could not be told apart from this one"},
       {PT_DOUBT_TRUNCATED, "more rules matched than an event holds"},
-      {PT_DOUBT_TOO_LARGE, "the table has more rules than are watched (--max-rules)"},
+      {PT_DOUBT_TOO_LARGE,
+       "the table has more entries (rules, policies, chain heads) than are watched (--max-rules)"},
       {PT_DOUBT_READ_FAILED, "kernel memory could not be read"},
       {PT_DOUBT_NO_FRAME, "too many walks were nested on this CPU"},
       {PT_DOUBT_NO_PERCPU, "the kernel's per-CPU counters could not be found"},

@@ -18,6 +18,9 @@ namespace pathtrace::nft {
 // in CLOCK_MONOTONIC nanoseconds.
 using Watched = std::map<std::string, std::uint64_t, std::less<>>;
 
+// Whether the kernel may have left out one of the programs in [begin_ns, end_ns] of CLOCK_MONOTONIC.
+using LeftOut = std::function<bool(std::uint64_t begin_ns, std::uint64_t end_ns)>;
+
 struct Evidence {
   // The ruleset the walk ran through, if it is known to be that one: then rules have
   // numbers.
@@ -26,6 +29,9 @@ struct Evidence {
   // out twice, so a rule found in one is that rule, though its number may have been another.
   std::vector<const Ruleset*> others;
   const Watched* watched = nullptr;
+  const LeftOut* left_out = nullptr;
+  bool read_since = false;  // one of them was read after the walk
+  std::string failure;      // why the last reading failed, if it did
 };
 
 // `walk` must be whole in memory, its n_records records behind it.

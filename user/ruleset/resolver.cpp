@@ -142,6 +142,7 @@ struct Resolver::State {
   std::map<std::uint32_t, Kept<nft::Ruleset>> nft;
   std::set<Backend> backends;
   nft::Watched watched;
+  nft::LeftOut left_out;
   std::vector<TraceRule> trace_rules;
   bool read_since = false;  // a ruleset was, since trace_rules was made
 };
@@ -272,7 +273,9 @@ nft::Evidence Resolver::State::nft_evidence(const pt_nft_walk& walk) {
   Kept<nft::Ruleset>& kept = nft[walk.e.netns];
   nft::Evidence evidence;
   evidence.watched = &watched;
+  evidence.left_out = &left_out;
   const auto tied = [&](const pt_generation& now) -> const nft::Ruleset* {
+    if (walk.seen == PT_NFT_SEEN_RECORDS && may_be_older(walk.e.ts_ns, walk.generation)) return nullptr;
     for (const Reading<nft::Ruleset>& reading : kept.readings)
       if (is_tied(reading.when, walk.e.ts_ns, walk.generation, now)) return &reading.ruleset;
     return nullptr;
@@ -283,6 +286,8 @@ nft::Evidence Resolver::State::nft_evidence(const pt_nft_walk& walk) {
     evidence.tied = tied(generations.nftables(walk.e.netns));
   for (const Reading<nft::Ruleset>& reading : kept.readings)
     if (&reading.ruleset != evidence.tied) evidence.others.push_back(&reading.ruleset);
+  evidence.read_since = !kept.readings.empty() && kept.readings.front().when.begin_ns > walk.end_ns;
+  if (!evidence.read_since && kept.failed_ns > walk.end_ns) evidence.failure = kept.failure;
   return evidence;
 }
 
@@ -328,6 +333,8 @@ WalkObservation Resolver::resolve(const pt_nft_walk& walk) {
 }
 
 void Resolver::set_watched(nft::Watched watched) { state_->watched = std::move(watched); }
+
+void Resolver::set_left_out(nft::LeftOut left_out) { state_->left_out = std::move(left_out); }
 
 const std::vector<TraceRule>& Resolver::trace_rules() {
   if (state_->read_since) state_->list_trace_rules();

@@ -42,6 +42,9 @@ class Resolver {
   // What of nftables is watched without the trace key; asked for by every walk seen that way.
   void set_watched(nft::Watched watched);
 
+  // Whether the kernel may have left out a program at some time: asked where what was not seen is evidence.
+  void set_left_out(nft::LeftOut left_out);
+
   // Which backends were seen in use in any namespace by preload() (for the readiness notice).
   [[nodiscard]] std::vector<Backend> backends() const;
 

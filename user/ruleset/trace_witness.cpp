@@ -47,6 +47,21 @@ Match compare(const pt_trace_log& record, const Step* step) {
   return type == "return" ? Match::end_of_chain : Match::different;
 }
 
+// A TRACE rule sets the mark, and is not recorded itself unless an earlier one did.
+bool may_begin_at(const std::vector<Step>& steps, std::size_t first) {
+  return first == 0 || steps[first - 1].target == "TRACE";
+}
+
+// Each record fits a step; some steps have none.
+bool is_part(const std::vector<const pt_trace_log*>& records, const std::vector<Step>& steps) {
+  std::size_t next = 0;
+  for (const auto* record : records) {
+    while (next < steps.size() && compare(*record, &steps[next]) == Match::different) ++next;
+    if (next == steps.size() && compare(*record, nullptr) == Match::different) return false;
+  }
+  return true;
+}
+
 bool agree(const std::vector<const pt_trace_log*>& records, const std::vector<Step>& steps, std::size_t first,
            std::vector<const pt_trace_log*>& mislabelled) {
   std::size_t next = first;
@@ -132,7 +147,7 @@ void TraceWitness::check(const pt_legacy_walk& walk, WalkObservation& seen) {
   // TRACE sets the mark in the middle of a walk: what matched before has no record.
   for (std::size_t first = 0; first <= seen.steps.size(); ++first) {
     std::vector<const pt_trace_log*> mislabelled;
-    if (!agree(records, seen.steps, first, mislabelled)) continue;
+    if (!may_begin_at(seen.steps, first) || !agree(records, seen.steps, first, mislabelled)) continue;
     ++agreed_;
     for (const auto* record : mislabelled)
       note(
@@ -142,6 +157,8 @@ void TraceWitness::check(const pt_legacy_walk& walk, WalkObservation& seen) {
                       seen.table, text_of(record->chain), record->number, text_of(record->type)));
     return;
   }
+  // What is not among them may have been lost on its way here.
+  if (lost_ && lost_() != 0 && is_part(records, seen.steps)) return;
   ++disagreed_;
   Step step;
   step.kind = StepKind::rule;

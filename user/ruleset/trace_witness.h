@@ -7,9 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pathtrace/event.h"
@@ -20,6 +22,8 @@ namespace pathtrace {
 
 class TraceWitness {
  public:
+  // `lost`: how many records were lost since the start; asked where some seem to be missing.
+  explicit TraceWitness(std::function<std::uint64_t()> lost = {}) : lost_(std::move(lost)) {}
   void add(const pt_trace_log& record);
   // Compares the kernel's records of this walk, if there are any, with `seen`, and takes the rules out
   // of `seen` where they disagree.
@@ -39,6 +43,7 @@ class TraceWitness {
   // The same text only once.
   void note(const std::string& text);
 
+  std::function<std::uint64_t()> lost_;
   std::deque<pt_trace_log> records_;  // newest last
   std::uint64_t agreed_ = 0;
   std::uint64_t disagreed_ = 0;

@@ -41,6 +41,7 @@ struct Step {
   std::optional<std::string> table;
   std::optional<std::string> chain;
   std::optional<Hook> hook;
+  std::optional<int> priority;          // nftables: of the base chain on its hook
   std::optional<int> rule;              // number in its chain, from 1
   std::optional<std::uint64_t> handle;  // nftables
   std::optional<Verdict> verdict;
@@ -204,6 +205,7 @@ struct EndRecord {
   std::uint64_t connections = 0;
   std::uint64_t packets = 0;
   std::uint64_t lost = 0;
+  std::uint64_t left_out = 0;  // runs of programs that the kernel skipped, each a step of some packet
   std::string reason;  // "interrupted", "count reached", "duration over", "command ended", "end of file"
 
   bool operator==(const EndRecord&) const = default;

@@ -22,12 +22,19 @@ state() {
     find /run /tmp /etc /var /root /sys/fs/bpf /sys/kernel/tracing/instances ! -path '/tmp/work*' ! -name xtables.lock >"$to/files" 2>/dev/null
     cat /proc/modules >"$to/modules"
     bpf_state "$1"
+    [ "$2" != all ] || obstacle key >"$to/trace-key" || problem "state $1: obstacle key: status $?"
     # The kernel frees programs a moment after their owner's end.
     if [ "$1" = after ]; then
         tries=0
         until cmp -s "$dir/before/bpf" "$to/bpf" || [ $((tries += 1)) -gt 25 ]; do
             sleep 0.2
             bpf_state "$1"
+        done
+        # Nor does a namespace end at once.
+        tries=0
+        until [ "$2" != all ] || cmp -s "$dir/before/trace-key" "$to/trace-key" || [ $((tries += 1)) -gt 25 ]; do
+            sleep 0.2
+            obstacle key >"$to/trace-key"
         done
     fi
     [ "$2" != all ] || bpftool_state "$1"
