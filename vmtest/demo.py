@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -35,6 +36,7 @@ def main(arguments: list[str]) -> int:
     if not re.fullmatch(r"\d+", port):
         raise SystemExit(f"demo: the demo's services need one port, not {port!r}")
     asked = with_filter(arguments) + command
+    out = initramfs.BUILD / "demo" / str(os.getpid())  # others may show it at the same time
     seen = bytearray()
 
     def show(data: bytes) -> None:
@@ -50,13 +52,17 @@ def main(arguments: list[str]) -> int:
             {"usr/local/bin/pathtrace": PATHTRACE, "usr/local/bin/traffic": TRAFFIC}, {"test/main": main_script.encode() + b"\n"}
         )
         print(f"booting Linux {kernel.release} in QEMU …", flush=True)
-        outcome = vm.boot(kernel, tested, initramfs.BUILD / "demo", timeout=150, on_output=show)
+        outcome = vm.boot(kernel, tested, out, timeout=150, on_output=show)
     except (kernels.KernelError, initramfs.InitramfsError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    if outcome.verdict != "finished" or outcome.status != 0:
-        print(f"demo: VM {outcome.verdict}, status {outcome.status} {outcome.why}", file=sys.stderr)
+    if outcome.verdict != "finished":
+        print(f"demo: the VM did not finish ({outcome.verdict}): {outcome.why}; its console is in {os.path.relpath(out)}", file=sys.stderr)
         return 1
+    shutil.rmtree(out)
+    if outcome.status != 0:
+        print(f"demo: pathtrace ended with status {outcome.status}; it says why above", file=sys.stderr)
+        return outcome.status
     tell_of_this_host()
     return missing(seen.decode(errors="replace"), bool(arguments or command))
 

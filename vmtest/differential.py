@@ -47,12 +47,13 @@ class Configuration:
     load: bool = False
     churn: bool = False
     no_trace_key: bool = False
+    no_fentry: bool = False
     share: int = 100  # of the rulesets of its backend in a set, in percent
     first: int = 0  # case; configurations of a set play different ones
 
     @property
     def title(self) -> str:
-        extras = {"load": self.load, "churn": self.churn, "no-trace-key": self.no_trace_key}
+        extras = {"load": self.load, "churn": self.churn, "no-trace-key": self.no_trace_key, "no-fentry": self.no_fentry}
         return " ".join([self.label, self.backend, *(word for word, on in extras.items() if on)])
 
     @property
@@ -78,7 +79,7 @@ SETS = {
         Configuration("legacy", "6.12-smp2", churn=True, share=5, first=200_000),
         Configuration("nftables", "latest", share=40),
         Configuration("nftables", "6.1-smp2", load=True, share=25, first=100_000),
-        Configuration("nftables", "6.12", no_trace_key=True, share=10, first=300_000),
+        Configuration("nftables", "6.12-smp2", load=True, no_trace_key=True, share=10, first=300_000),
         Configuration("iptables-nft", "6.12", share=25),
     ),
 }
@@ -147,7 +148,8 @@ def shrunk(options, conf: Configuration, number: int) -> str:
 
 def boot(options, conf: Configuration, title: str, played: list[cases.Case]) -> judge.Verdict:
     out = initramfs.BUILD / "differential" / title.replace(" ", "-")
-    files = cases.guest_files(played, conf.backend, load=conf.load, churn=conf.churn, arguments="--no-trace-key" if conf.no_trace_key else "")
+    arguments = ["--no-trace-key"] * conf.no_trace_key + ["--no-fentry"] * conf.no_fentry
+    files = cases.guest_files(played, conf.backend, load=conf.load, churn=conf.churn, arguments=" ".join(arguments))
     programs = {
         "usr/local/bin/pathtrace": program(options.pathtrace, "pathtrace"),
         "usr/local/bin/traffic": program(options.traffic, "traffic"),
@@ -155,7 +157,7 @@ def boot(options, conf: Configuration, title: str, played: list[cases.Case]) -> 
     }
     outcome = vm.boot(
         conf.kernel, initramfs.tested_part(programs, files), out, smp=conf.smp,
-        timeout=vm.READY_WITHIN + SECONDS_A_CASE * len(played) + 60, silence=200,
+        timeout=vm.READY_WITHIN + SECONDS_A_CASE * len(played) + 60, silence=200, parameters=options.boot,
     )  # fmt: skip
     return judge.judge(out, outcome, played, conf.backend, conf.churn, conf.no_trace_key)
 
@@ -168,7 +170,8 @@ def configurations(options) -> list[tuple[Configuration, int]]:
     for backend in options.backend or BACKENDS:
         for label in options.kernel or ["6.1"]:
             label += f"-smp{options.smp}" if options.smp > 1 and "-smp" not in label else ""
-            found.append((Configuration(backend, label, options.load, options.churn, options.no_trace_key), options.rulesets))
+            conf = Configuration(backend, label, options.load, options.churn, options.no_trace_key, options.no_fentry)
+            found.append((conf, options.rulesets))
     return found
 
 
@@ -189,10 +192,12 @@ def main() -> int:
     parser.add_argument("--load", action="store_true")
     parser.add_argument("--churn", action="store_true")
     parser.add_argument("--no-trace-key", action="store_true", help="pathtrace runs so: only rules with a verdict and policies are compared")
+    parser.add_argument("--no-fentry", action="store_true", help="pathtrace runs so: by kprobe")
+    parser.add_argument("--boot", default="", metavar="PARAMETERS", help="of the kernel, as preempt=full or init_on_alloc=0")
     for name in ("pathtrace", "traffic", "player"):
         parser.add_argument(f"--{name}", type=Path, metavar="PATH", help=f"build/release/{name} unless given")
     options = parser.parse_args()
-    if options.set and (options.kernel or options.load or options.churn or options.no_trace_key or options.real or options.smp > 1):
+    if options.set and (options.kernel or options.load or options.churn or options.no_trace_key or options.no_fentry or options.real or options.smp > 1):
         parser.error("--set says itself which kernels, and whether with load and churn")
     if options.show:
         for backend in options.backend or BACKENDS:

@@ -162,6 +162,10 @@ class Comparison(unittest.TestCase):
             result = Result()
             compare("x", seen(self.ruleset, *records), told(*steps).legacy_walks(KEY), result, [[]])
             self.assertEqual((len(result.unexplained), len(result.wrong)), (0, wrong), steps)
+        result = Result()  # the target of its last rule may drop it, too, and did not
+        going_on = Walk("filter", "INPUT", [Step("INPUT", 2, DROP_OR_CONTINUE)])
+        compare("x", [going_on], [Walk("filter", "INPUT", [Step("INPUT", 2, "continue")], missing=[HOTDROP])], result, [[]])
+        self.assertEqual((result.unexplained, result.wrong), ([], []))
         nothing_matched = {"chain": None, "missing": HOTDROP}
         turned_on = {"table": "raw", "hook": "PREROUTING", "chain": "PREROUTING", "rule": 1, "verdict": "continue"}
         unseen = trace_log.before_tracing({"A": self.ruleset, "B": self.ruleset}, True)

@@ -15,6 +15,8 @@ FILES = "/root/fuzz"  # in the guest
 LARGE_EACH = 10
 # It begins to once it has read the table, for which the first packet gives the occasion.
 READ_PAUSE_MS = 400
+# So long after a change no walk of an nftables ruleset can have begun before it.
+SETTLED_MS = 12
 # Between two flows while rulesets are replaced, so that they meet all of them.
 CHURN_PAUSE_MS = 80
 
@@ -109,7 +111,7 @@ def guest_files(played: list[Case], backend: str, load: bool, churn: bool, argum
                 plan.append(line)
         else:
             if backend != "legacy":
-                plan.append(f"save /artifacts/v{case.version}/rules{place}")
+                plan += [f"save /artifacts/v{case.version}/rules{place}", f"pause {SETTLED_MS}"]
             first, *others = send_lines(case)
             plan += [first, *[f"pause {READ_PAUSE_MS}"] * case.large, *others]
         address = "10.9.255.1" if case.version == 4 else "fd09::ffff:1"

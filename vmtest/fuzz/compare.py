@@ -139,8 +139,8 @@ def is_explained(seen: Walk, told: Walk, broken: bool) -> bool:
 def begins_with(seen: list[Step], told: list[Step]) -> bool:
     """pathtrace may leave the verdict of its last rule open; the rule and its place it may not."""
     part = seen[: len(told)]
-    if part and told and told[-1].verdict == UNSAID:
-        part = [*part[:-1], dataclasses.replace(part[-1], verdict=UNSAID)]
+    if part and told and (told[-1].verdict == UNSAID or (part[-1].verdict, told[-1].verdict) == (DROP_OR_CONTINUE, "continue")):
+        part = [*part[:-1], dataclasses.replace(part[-1], verdict=told[-1].verdict)]
     return part == told
 
 

@@ -63,13 +63,15 @@ class Ruleset:
 
 
     def labelled(self, name: str) -> "Ruleset":
-        """Says its name in the kernel's log whenever a packet enters one of its tables. B's rules have higher numbers than A's."""
-        label = Rule("", f'-j LOG --log-prefix "v={name} "', keep=True)
-        first = [label] if name == "A" else [label, Rule("", "", keep=True)]
-        tables = {
-            table: {chain: [*(first if chain in HOOKS[table] else first[1:]), *rules] for chain, rules in chains.items()}
-            for table, chains in self.tables.items()
-        }
+        """Says its name in the kernel's log whenever a packet enters one of its tables. B's rules have higher numbers than A's; nothing else
+        tells the two apart: a rule that does nothing is A's last and B's first, so both have as many entries, of the same sizes."""
+        label, nothing = Rule("", f'-j LOG --log-prefix "v={name} "', keep=True), Rule("", "", keep=True)
+
+        def variant(table: str, chain: str, rules: list[Rule]) -> list[Rule]:
+            first = [label] if chain in HOOKS[table] else []
+            return [*first, *rules, nothing] if name == "A" else [*first, nothing, *rules]
+
+        tables = {table: {chain: variant(table, chain, rules) for chain, rules in chains.items()} for table, chains in self.tables.items()}
         return Ruleset(self.version, tables, self.policies)
 
     # For shrinking: a part is a rule, or a table without rules of the test's own.
