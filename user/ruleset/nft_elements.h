@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 // Which element of a set or map a packet matched. Pure.
 //
-// A rule looks up what it has loaded into registers. Where all of that are headers and interfaces that an
-// event has, and the set's elements are known as they were, the element follows. Everything else is not told.
+// A rule looks up what it has loaded into registers. Where all of that are headers that an event has (not
+// interfaces, whose names may have changed since), and the set's elements are known as they were, the element
+// follows. Everything else is not told.
 #pragma once
 
 #include <cstdint>
