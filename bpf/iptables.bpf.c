@@ -32,9 +32,6 @@ static __noinline int enter_silently(struct xt_table *table, struct sk_buff *skb
 	cpu = this_context();
 	if (!cpu || !cpu->legacy_open)
 		return 0;
-	free_stale(cpu); /* what is open makes every walk of this CPU dearer */
-	if (!cpu->legacy_open)
-		return 0;
 	slot = take_slot(cpu); /* without one the outer walk sees that somebody was there, and doubts */
 	if (slot < 0 || slot >= PT_FRAMES)
 		return 0;
@@ -320,14 +317,38 @@ static __always_inline int replace_exit(__u64 table)
 	return 0;
 }
 
-/* xt_replace_table() swaps table->private: every iptables-legacy commit, restore and -Z, and a new table's
- * first. With xt_unregister_table() one ends: what is read under its name from then on is another's. */
-ENTER(xt_unregister_table, xt_unregister_table_enter, struct xt_table *table)
+/* A table ends: what is read under its name from then on is another's. */
+static __always_inline int table_ends(__u64 table)
 {
-	replace_enter((__u64)table);
-	return replace_exit((__u64)table);
+	if (!table)
+		return 0;
+	replace_enter(table);
+	return replace_exit(table);
 }
 
+/* up to 6.x */
+ENTER(xt_unregister_table, xt_unregister_table_enter, struct xt_table *table)
+{
+	return table_ends((__u64)table);
+}
+
+/* 7.2: by its name, and it returns the table */
+#ifndef PT_KPROBE
+SEC("fexit/xt_unregister_table_exit")
+int BPF_PROG(xt_unregister_table_exit_3, struct net *net, __u8 af, const char *name, struct xt_table *table)
+{
+	return table_ends((__u64)table);
+}
+#else
+SEC("kretprobe/xt_unregister_table_exit")
+int BPF_KRETPROBE(xt_unregister_table_exit_3_kprobe, struct xt_table *table)
+{
+	return table_ends((__u64)table);
+}
+#endif
+
+/* xt_replace_table() swaps table->private: every iptables-legacy commit, restore and -Z. (On 6.12 and 7.2 a
+ * new table's own entries, its policies, come otherwise.) */
 #ifndef PT_KPROBE
 SEC("fexit/ipt_do_table")
 int BPF_PROG(ipt_do_table_exit, void *priv, struct sk_buff *skb, const struct nf_hook_state *state,

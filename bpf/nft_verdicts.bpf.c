@@ -26,9 +26,8 @@ struct open_walk {
 	__u64 skb;
 	__u64 base; /* chain; a goto takes its place in chains[] */
 	__u32 n_records;
-	__u32 depth; /* of chains[], where the packet is or was */
-	__u32 ended; /* a rule has decided */
-	__u32 pad;
+	__u32 depth;	/* of chains[], where the packet is or was */
+	__u64 ended_by; /* the expression of the rule that has decided */
 	__u64 chains[JUMP_STACK + 1];
 	struct nft_scratch s;
 };
@@ -48,7 +47,7 @@ struct {
 	__type(value, struct open_walk);
 } nft_new_walks __weak SEC(".maps");
 
-/* How many there are: all that other walks pay for is a look at this. */
+/* How many there are: while there is none, all that other walks pay for is a look at this. */
 __u32 nft_walks_open __weak = 0;
 
 struct place {
@@ -183,12 +182,16 @@ static __always_inline int evaluated(const __u64 *ctx)
 	code = BPF_CORE_READ(regs, verdict.code);
 	if (code == NFT_CONTINUE || code == NFT_BREAK)
 		return 0;
+	/* one evaluator ends in another (nft_nat_inet_eval() in nft_nat_eval()) */
+	if (walk->ended_by == ARGUMENT(ctx, 1))
+		return 0;
 	/* another packet's walk at the same place on the stack: this one's end was missed, or it is over */
-	if (walk->skb != (__u64)BPF_CORE_READ(packet, skb) || walk->ended) {
+	if (walk->skb != (__u64)BPF_CORE_READ(packet, skb) || walk->ended_by) {
 		walk->s.walk.doubt |= PT_DOUBT_INCOMPLETE;
 		return 0;
 	}
-	walk->ended = code >= 0;
+	if (code >= 0)
+		walk->ended_by = ARGUMENT(ctx, 1);
 	return add_verdict(walk, ARGUMENT(ctx, 1), code, (__u64)BPF_CORE_READ(regs, verdict.chain));
 }
 
@@ -221,7 +224,7 @@ int BPF_PROG(nft_do_chain_enter, struct nft_pktinfo *pkt, struct nft_chain *chai
 	walk->skb = (__u64)skb;
 	walk->n_records = 0;
 	walk->depth = 0;
-	walk->ended = 0;
+	walk->ended_by = 0;
 	walk->base = (__u64)chain;
 	walk->chains[0] = (__u64)chain;
 	if (bpf_map_update_elem(&nft_open_walks, &key, walk, BPF_NOEXIST)) {
@@ -282,6 +285,8 @@ EVALUATOR(nft_nat_inet_eval)
 EVALUATOR(nft_masq_ipv4_eval)
 EVALUATOR(nft_masq_ipv6_eval)
 EVALUATOR(nft_masq_inet_eval)
+EVALUATOR(nft_masq_eval)
+EVALUATOR(nft_redir_eval)
 EVALUATOR(nft_redir_ipv4_eval)
 EVALUATOR(nft_redir_ipv6_eval)
 EVALUATOR(nft_redir_inet_eval)

@@ -147,14 +147,13 @@ static __always_inline void doubt_all(struct cpu_context *cpu)
 #endif
 }
 
-/* A free frame of this CPU, or -1. */
+/* A free frame of this CPU, or -1. What is open makes other walks dearer, so nothing stays that need not. */
 static __always_inline int take_slot(struct cpu_context *cpu)
 {
-	int slot = free_slot(cpu);
+	int slot;
 
-	if (slot >= 0)
-		return slot;
-	free_stale(cpu);
+	if (cpu->legacy_open)
+		free_stale(cpu);
 	slot = free_slot(cpu);
 	if (slot < 0)
 		doubt_all(cpu);

@@ -121,6 +121,29 @@ TEST(WatchedLate, IsMissingWhereACauseIsFoundByElimination) {
   EXPECT_THAT(diagnosed(dropped_by_input_rule(), watched_late()).missing, IsEmpty());
 }
 
+// The kernel skipped a program while it lasted.
+TEST(LeftOut, IsMissingWhereACauseIsFoundByElimination) {
+  const auto missing = [](const Events& events, std::uint64_t times) {
+    Facts facts;
+    facts.left_out = [times](std::int64_t from_ns, std::int64_t to_ns) {
+      EXPECT_EQ(from_ns, start_ns);
+      EXPECT_GT(to_ns, from_ns);
+      return times;
+    };
+    return diagnosed(events, facts).missing;
+  };
+  const Events gone{accepted(sent, 0, Hook::forward)};
+  EXPECT_THAT(
+      missing(gone, 2),
+      ElementsAre(
+          "the kernel left out a program 2 times while it lasted, as an interrupt came while it ran"));
+  EXPECT_THAT(
+      missing(gone, 1),
+      ElementsAre("the kernel left out a program once while it lasted, as an interrupt came while it ran"));
+  EXPECT_THAT(missing(gone, 0), IsEmpty());
+  EXPECT_THAT(missing(dropped_by_input_rule(), 2), IsEmpty());
+}
+
 TEST(WatchedLate, IsNotMissingInWhatBeganAfter) {
   EXPECT_THAT(diagnosed({accepted(sent, 50'000, Hook::forward)}, watched_late()).missing, IsEmpty());
 }

@@ -86,22 +86,19 @@ TEST(NftText, ARuleOfSeveralLines) {
   EXPECT_EQ(ruleset.tables[0].chains[0].rules[0].text, "tcp dport { 1, 2 } accept");
 }
 
-TEST(NftText, ChainsWithoutAName) {
+// Their rules are listed inside the rule that jumps there, without handles.
+TEST(NftText, AChainWithoutAName) {
   Ruleset ruleset = sample();
   Table& table = ruleset.tables[0];
   table.chains.push_back({20, "__chain0", {}, {rule(21), rule(22)}});
-  table.chains.push_back({30, "__chain1", {}, {rule(31)}});
   add_text(ruleset,
-           "table inet fw { # handle 7\n\tchain web { # handle 1\n"
-           "\t\ttcp dport 80 jump {\n\t\t\tip saddr 10.0.0.1 accept # handle 21\n"
-           "\t\t\tudp dport 53 goto {\n\t\t\t\tdrop # handle 31\n\t\t\t} # handle 22\n\t\t} # handle 6\n"
-           "\t\tdrop # handle 9\n\t}\n}\n");
+           "table inet fw { # handle 7\n\tchain web { # handle 1\n\t\ttcp dport 80 jump {\n"
+           "\t\t\tip saddr 10.0.0.1 accept\n\t\t\tdrop\n\t\t} comment \"x\" # handle 6\n\t\tdrop # handle "
+           "9\n\t}\n}\n");
   EXPECT_EQ(table.chains[0].rules[0].text,
-            "tcp dport 80 jump { ip saddr 10.0.0.1 accept udp dport 53 goto { drop } }");
+            "tcp dport 80 jump { ip saddr 10.0.0.1 accept drop } comment \"x\"");
   EXPECT_EQ(table.chains[0].rules[1].text, "drop");
-  EXPECT_EQ(table.chains[2].rules[0].text, "ip saddr 10.0.0.1 accept");
-  EXPECT_EQ(table.chains[2].rules[1].text, "udp dport 53 goto { drop }");
-  EXPECT_EQ(table.chains[3].rules[0].text, "drop");
+  EXPECT_EQ(table.chains[2].rules[0].text, std::nullopt);
 }
 
 TEST(NftText, GarbageIsNoText) {

@@ -131,14 +131,18 @@ TEST_F(Witness, ButNotFromElsewhere) {
 
 TEST_F(Witness, OfWhichRecordsWereLostSaysNothingOfTheRest) {
   const std::vector<Step> steps = {rule("INPUT", 1, Verdict::continue_), rule("INPUT", 3, Verdict::drop)};
-  const auto left = [&](std::uint64_t lost, std::uint32_t number) {
-    witness = TraceWitness([lost] { return lost; });
+  const auto left = [&](bool lost, std::uint32_t number) {
+    witness = TraceWitness([lost](std::uint64_t begin_ns, std::uint64_t end_ns) {
+      EXPECT_EQ(begin_ns, legacy_walk().e.ts_ns);
+      EXPECT_EQ(end_ns, legacy_walk().end_ns);
+      return lost;
+    });
     return checked({record("INPUT", "rule", number)}, steps);
   };
-  EXPECT_NE(left(0, 3), steps);
-  EXPECT_EQ(left(1, 3), steps);
+  EXPECT_NE(left(false, 3), steps);
+  EXPECT_EQ(left(true, 3), steps);
   EXPECT_EQ(witness.agreed(), 0U);
-  EXPECT_NE(left(1, 2), steps) << "what it does say still counts";
+  EXPECT_NE(left(true, 2), steps) << "what it does say still counts";
 }
 
 TEST_F(Witness, TheReturnAtAChainsEndIsNoRule) {

@@ -91,7 +91,8 @@ class LiveTrace {
   Result<void> report();
   Result<void> report_loss();
   void note_left_out();
-  bool may_have_left_out(std::uint64_t begin_ns, std::uint64_t end_ns);
+  std::uint64_t left_out_between(std::int64_t from_ns, std::int64_t to_ns);
+  bool lost_trace_records(std::int64_t from_ns, std::int64_t to_ns);
   void say_notices();
   void on_event(const pt_event& event);
   void expect_module(std::int64_t since_ns);
@@ -99,6 +100,10 @@ class LiveTrace {
   void say_shortcomings();
   [[nodiscard]] int sleep_ms() const;
   [[nodiscard]] bool enough() const { return options_.count && connections_ >= *options_.count; }
+  // of CLOCK_MONOTONIC
+  [[nodiscard]] std::int64_t realtime(std::uint64_t monotonic_ns) const {
+    return static_cast<std::int64_t>(monotonic_ns) + clock_.offset_ns();
+  }
   void stop(std::string_view reason) {
     if (stop_reason_.empty()) stop_reason_ = reason;
   }
@@ -110,7 +115,9 @@ class LiveTrace {
   std::optional<StopSignals> signals_;
   std::optional<Tracer> tracer_;
   std::optional<Resolver> resolver_;
-  TraceWitness witness_{[this] { return tracer_->lost()[PT_EVENT_TRACE_LOG]; }};
+  TraceWitness witness_{[this](std::uint64_t begin_ns, std::uint64_t end_ns) {
+    return lost_trace_records(realtime(begin_ns), realtime(end_ns));
+  }};
   std::optional<Decoder> decoder_;
   std::optional<EventReader> reader_;
   std::optional<Command> command_;
@@ -131,8 +138,9 @@ class LiveTrace {
   std::uint64_t modules_missed_ = 0;  // their events were lost
   std::int64_t looked_ns_ = 0;        // for lost events
   std::int64_t asked_ns_ = 0;         // for programs that were left out
-  bool under_load_ = false;           // many events waited when they were taken last
-  std::vector<std::string> said_;     // shortcomings
+  LossLog left_out_, trace_lost_;
+  bool under_load_ = false;        // many events waited when they were taken last
+  std::vector<std::string> said_;  // shortcomings
   bool said_without_key_ = false;
   std::string stop_reason_;
 };
@@ -157,18 +165,22 @@ Result<void> LiveTrace::prepare() {
   tracing.buffer_bytes = options_.buffer_bytes;
   tracing.trace_key = options_.trace_key;
   tracing.fentry = options_.fentry;
+  left_out_ = trace_lost_ = LossLog(clock_.now_ns());
   auto tracer = Tracer::start(tracing);
   if (!tracer) return tracer.error();
   tracer_ = std::move(*tracer);
   resolver_.emplace(tracer_->generations(), &tracer_->table_indexes());
   resolver_->set_watched(tracer_->watched_expressions());
-  resolver_->set_left_out(
-      [this](std::uint64_t begin_ns, std::uint64_t end_ns) { return may_have_left_out(begin_ns, end_ns); });
+  resolver_->set_left_out([this](std::uint64_t begin_ns, std::uint64_t end_ns) {
+    return left_out_between(realtime(begin_ns), realtime(end_ns)) != 0;
+  });
   resolver_->preload();
   started_ns_ = clock_.now_ns();
   looked_ns_ = started_ns_;
   facts_.losses = LossLog(started_ns_);
-  facts_.left_out = LossLog(started_ns_);
+  facts_.left_out = [this](std::int64_t from_ns, std::int64_t to_ns) {
+    return left_out_between(from_ns, to_ns);
+  };
   decoder_.emplace(host_names(*resolver_, witness_, tracer_->btf()), clock_.offset_ns());
   diag_ = {tracer_->btf().has_built_in("tcp_diag_dump"), tracer_->btf().has_built_in("udp_diag_dump")};
   facts_.listeners = [this](const std::string& protocol, std::uint16_t port) {
@@ -307,13 +319,19 @@ Result<void> LiveTrace::report() {
 void LiveTrace::note_left_out() {
   const std::int64_t begin_ns = clock_.now_ns();
   asked_ns_ = begin_ns;
-  (void)facts_.left_out.note({tracer_->left_out()}, begin_ns, clock_.now_ns());
+  (void)left_out_.note({tracer_->left_out()}, begin_ns, clock_.now_ns());
 }
 
-bool LiveTrace::may_have_left_out(std::uint64_t begin_ns, std::uint64_t end_ns) {
-  const auto until_ns = static_cast<std::int64_t>(end_ns) + clock_.offset_ns();
-  if (asked_ns_ <= until_ns) note_left_out();
-  return facts_.left_out.within(static_cast<std::int64_t>(begin_ns) + clock_.offset_ns(), until_ns) != 0;
+// Asks anew what may have come since.
+std::uint64_t LiveTrace::left_out_between(std::int64_t from_ns, std::int64_t to_ns) {
+  if (asked_ns_ <= to_ns) note_left_out();
+  return left_out_.within(from_ns, to_ns);
+}
+
+bool LiveTrace::lost_trace_records(std::int64_t from_ns, std::int64_t to_ns) {
+  const std::int64_t begin_ns = clock_.now_ns();
+  (void)trace_lost_.note({tracer_->lost()[PT_EVENT_TRACE_LOG]}, begin_ns, clock_.now_ns());
+  return trace_lost_.within(from_ns, to_ns) != 0;
 }
 
 Result<void> LiveTrace::report_loss() {
@@ -414,7 +432,7 @@ Result<void> LiveTrace::report_rest() {
 }
 
 EndRecord LiveTrace::end_record() const {
-  return {ended_ns_, connections_, packets_, facts_.losses.total(), facts_.left_out.total(), stop_reason_};
+  return {ended_ns_, connections_, packets_, facts_.losses.total(), left_out_.total(), stop_reason_};
 }
 
 // Once the trace is over, because it was told to end or because of what `so_far` says.
@@ -432,7 +450,7 @@ Result<void> LiveTrace::finish(Result<void> so_far) {
     notice("{} ended with status {}", sanitise(options_.command.front()), command_status_);
   say_notices();
   if (const std::string trace = witness_.conclusion(); !trace.empty()) notice("{}", trace);
-  if (const auto times = facts_.left_out.total(); times != 0)
+  if (const auto times = left_out_.total(); times != 0)
     notice(
         "the kernel left out a program {} times, as an interrupt came while it ran: so many steps, of these "
         "packets or of others, are not known",

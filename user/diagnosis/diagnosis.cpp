@@ -141,7 +141,7 @@ void add_unwatched(std::vector<std::string>& missing, const ConnectionTrace& see
     if (gap.since_ns <= seen.as_of_ns && gap.until_ns > began_ns)
       missing.push_back(gap.what + " were not watched until " + duration_text(gap.until_ns - began_ns) +
                         " after it began");
-  if (const auto times = facts.left_out.within(began_ns, seen.as_of_ns); times != 0)
+  if (const auto times = facts.left_out ? facts.left_out(began_ns, seen.as_of_ns) : 0; times != 0)
     add_distinct(missing, "the kernel left out a program " + times_text(times) +
                               " while it lasted, as an interrupt came while it ran");
 }

@@ -35,8 +35,9 @@ struct Facts {
   std::vector<Gap> gaps;
   // Events that were lost: connections that lasted at that time are partial.
   LossLog losses;
-  // Runs of programs that the kernel skipped: for what is concluded from what was not seen, as blind_spots.
-  LossLog left_out;
+  // How many runs of programs the kernel may have skipped in [from_ns, to_ns]: for what is concluded from
+  // what was not seen, as blind_spots.
+  std::function<std::uint64_t(std::int64_t from_ns, std::int64_t to_ns)> left_out;
 };
 
 // Fills in trace.connection: outcome, error (errno), cause, fixes, netns, confidence, missing; and each

@@ -26,6 +26,7 @@ void explain_absence(ProbeProgress& row, KernelBtf& btf) {
   const Probe& probe = *row.probe;
   row.tries = tries_of_new_module;
   row.untyped = false;
+  row.absent = false;
   for (const std::string_view name : {probe.older_module, probe.module}) {
     const std::string module(name);
     if (!loaded_module(module) || btf.has_types(module)) continue;
@@ -36,9 +37,11 @@ void explain_absence(ProbeProgress& row, KernelBtf& btf) {
         module, module);
     return;
   }
+  row.absent =
+      probe.module.empty() || (probe.older_module.empty() && loaded_module(std::string(probe.module)));
   if (probe.module.empty())
     row.why = fmt::format("this kernel has no {}", probe.function);
-  else if (probe.older_module.empty() && loaded_module(std::string(probe.module)))
+  else if (row.absent)
     row.why = fmt::format("module {} has no {} on this kernel", probe.module, probe.function);
   else
     row.why = fmt::format("module {} is not loaded", probe.module);

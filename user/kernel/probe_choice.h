@@ -22,6 +22,7 @@ struct ProbeProgress {
   bool attached = false;
   bool failed = false;   // not tried again
   bool untyped = false;  // its module is loaded, and the kernel has no type information of it
+  bool absent = false;   // what would have it is there, and hasn't
   int tries = 1;         // more for a module that comes later
   std::string why;
   std::uint64_t attached_ns = 0;  // CLOCK_MONOTONIC

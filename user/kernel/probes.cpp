@@ -23,6 +23,12 @@ Probe evaluator(std::string_view name, std::string_view function, std::string_vi
           .lost = lost};
 }
 
+// Identical functions of several families are one where the compiler has folded them.
+Probe folded(Probe probe) {
+  probe.folded = true;
+  return probe;
+}
+
 // See steal_enter() in bpf/nftables.bpf.c.
 Probe steals(std::string_view name, std::string_view function, std::string_view module,
              std::string_view program, std::string_view lost) {
@@ -96,6 +102,10 @@ void add_nftables_by_verdict(std::vector<Probe>& table) {
                  {"masq ip6"}, lost_nat),
        evaluator("nftables masquerade (inet)", "nft_masq_inet_eval", "nft_masq", "nft_masq_inet_eval_verdict",
                  {"masq inet"}, lost_nat),
+       folded(evaluator("nftables masquerade", "nft_masq_eval", "nft_masq", "nft_masq_eval_verdict",
+                        {"masq ip", "masq ip6", "masq inet"}, lost_nat)),
+       folded(evaluator("nftables redirect", "nft_redir_eval", "nft_redir", "nft_redir_eval_verdict",
+                        {"redir ip", "redir ip6", "redir inet"}, lost_nat)),
        evaluator("nftables redirect (ip)", "nft_redir_ipv4_eval", "nft_redir", "nft_redir_ipv4_eval_verdict",
                  {"redir ip"}, lost_nat),
        evaluator("nftables redirect (ip6)", "nft_redir_ipv6_eval", "nft_redir", "nft_redir_ipv6_eval_verdict",
@@ -136,12 +146,19 @@ std::vector<Probe> make_table() {
        .helper = true,
        .variants = {{any_parameters, {"xt_replace_table_enter", "xt_replace_table_exit"}}},
        .lost = "iptables-legacy rule numbers and text"},
+      // one of the two, by kernel
       {.name = "iptables tables that end",
        .function = "xt_unregister_table",
        .module = "x_tables",
        .helper = true,
-       .variants = {{any_parameters, {"xt_unregister_table_enter"}}},
-       .lost = "iptables-legacy rule numbers and text"},
+       .variants = {{1, {"xt_unregister_table_enter"}}},
+       .lost = "iptables-legacy rule numbers and text, unless that tables end is told by another function"},
+      {.name = "iptables tables that end (7.2)",
+       .function = "xt_unregister_table_exit",
+       .module = "x_tables",
+       .helper = true,
+       .variants = {{3, {"xt_unregister_table_exit_3"}}},
+       .lost = "iptables-legacy rule numbers and text, unless that tables end is told by another function"},
       {.name = "nftables changes",
        .function = "nf_tables_commit",
        .module = "nf_tables",

@@ -34,6 +34,8 @@ struct Probe {
   TraceKeyNeed key = TraceKeyNeed::either;
   // nftables expressions whose verdicts its function gives: "reject inet" is that of tables of one family
   std::vector<std::string_view> expressions;
+  bool folded =
+      false;  // its function stands for those of other probes of its expressions that the kernel hasn't
   std::vector<ProbeVariant> variants;
   std::string_view lost;  // what can't be said without it
 

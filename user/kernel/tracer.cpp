@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -93,7 +94,8 @@ bool Tracer::State::is_attached(std::string_view name) const {
 
 void Tracer::State::after_attach() {
   programs.generations().set_attached(
-      is_attached("iptables changes") && is_attached("iptables tables that end"),
+      is_attached("iptables changes") &&
+          (is_attached("iptables tables that end") || is_attached("iptables tables that end (7.2)")),
       is_attached("nftables changes"));
   if (programs.any_loaded() && !programs.knows_legacy_addresses() &&
       (is_attached("iptables") || is_attached("ip6tables") || is_attached("arptables"))) {
@@ -199,8 +201,14 @@ std::optional<std::string> Tracer::without_trace_key() const { return state_->wi
 
 std::map<std::string, std::uint64_t, std::less<>> Tracer::watched_expressions() const {
   std::map<std::string, std::uint64_t, std::less<>> watched;
+  std::set<std::string_view> folded;
+  for (const auto& p : state_->progress)
+    if (p.probe->folded && p.attached)
+      folded.insert(p.probe->expressions.begin(), p.probe->expressions.end());
   for (const auto& p : state_->progress)
     for (const auto& expression : p.probe->expressions) {
+      // one function for all, or one each
+      if (p.absent && (p.probe->folded || folded.contains(expression))) continue;
       auto& since = watched[std::string(expression)];
       since = std::max(since, p.attached ? p.attached_ns : never);
     }

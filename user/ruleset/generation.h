@@ -24,15 +24,15 @@ constexpr std::uint64_t kChanging = ~std::uint64_t{0};
 // never was anything else.
 inline bool uncounted(const pt_generation& now) { return now.changed_ns == kChanging && now.number == 0; }
 
-// Up to its first rule that matches, also where ten thousand don't, or where its CPU is a virtual one that is
-// not running.
-constexpr std::uint64_t kLongestToFirstMatch = 10'000'000;
+// Up to its first rule that matches, also where ten thousand don't. (A task that is held up for longer before
+// that rule, by others or as its virtual CPU is not running, can't be told.)
+constexpr std::uint64_t kLongestToFirstMatch = 30'000'000;
 
 // The trace key tells of an nftables walk, and of its generation, with its first rule that matches. A change
 // that was over shortly before may have come when the walk was on its way there already.
 inline bool may_be_older(std::uint64_t first_match_ns, const pt_generation& walk) {
   return walk.changed_ns != 0 && walk.changed_ns != kChanging &&
-         first_match_ns - walk.changed_ns < kLongestToFirstMatch;
+         first_match_ns < walk.changed_ns + kLongestToFirstMatch;
 }
 
 // Whether what was read at `read` is what a walk that began at `walk_ns` in generation `walk`

@@ -13,9 +13,6 @@
 #include <charconv>
 #include <map>
 #include <optional>
-#include <string>
-#include <utility>
-#include <vector>
 
 #include "ruleset/save_text.h"
 
@@ -49,27 +46,12 @@ std::string_view next_line(std::string_view& text) {
 
 using Listed = std::vector<std::pair<std::uint64_t, std::string>>;  // rule handle, text
 
-struct Listing {
-  std::map<std::pair<std::uint64_t, std::uint64_t>, Listed>
-      chains;  // (table handle, chain handle) → its rules
-  // (table handle, rule handle) → text: rules of chains without a name, which are listed inside the rule that
-  // jumps there
-  std::map<std::pair<std::uint64_t, std::uint64_t>, std::string> inner;
-};
-
-bool opens_chain(std::string_view text) { return text.ends_with(" jump {") || text.ends_with(" goto {"); }
-
-void append(std::string& text, std::string_view line) {
-  if (!text.empty()) text += ' ';
-  text += line;
-}
-
-Listing parse(std::string_view listing) {
-  Listing listed;
+// (table handle, chain handle) → its rules
+std::map<std::pair<std::uint64_t, std::uint64_t>, Listed> parse(std::string_view listing) {
+  std::map<std::pair<std::uint64_t, std::uint64_t>, Listed> chains;
   std::optional<std::uint64_t> table;
   Listed* chain = nullptr;
-  std::string rule;                 // a rule of several lines, so far
-  std::vector<std::string> inside;  // likewise those around it: `rule` is of a chain without a name then
+  std::string rule;  // a rule of several lines, so far
   while (!listing.empty()) {
     const std::string_view raw = next_line(listing);
     const Line line = split_handle(raw);
@@ -77,9 +59,8 @@ Listing parse(std::string_view listing) {
       table = line.handle;
       chain = nullptr;
     } else if (raw.starts_with("\tchain ") && table && line.handle) {
-      chain = &listed.chains[{*table, *line.handle}];
+      chain = &chains[{*table, *line.handle}];
       rule.clear();
-      inside.clear();
     } else if (raw == "\t}" || raw == "}") {
       chain = nullptr;
     } else if (chain != nullptr) {
@@ -87,28 +68,15 @@ Listing parse(std::string_view listing) {
       // before the rules.
       const std::string_view text =
           line.text.substr(std::min(line.text.find_first_not_of("\t "), line.text.size()));
-      const bool closes = !inside.empty() && rule.empty() && text == "}";
-      if (closes) {
-        rule = std::move(inside.back());
-        inside.pop_back();
-      }
-      append(rule, text);
-      if (opens_chain(text)) {
-        inside.push_back(std::exchange(rule, {}));
-        continue;
-      }
-      const bool header = chain->empty() && inside.empty() &&
-                          (text.starts_with("type ") || text.starts_with("policy ") ||
-                           text.starts_with("comment ") || text.starts_with("flags "));
-      if (line.handle && inside.empty()) chain->emplace_back(*line.handle, rule);
-      if (line.handle && !inside.empty()) {
-        listed.inner[{*table, *line.handle}] = rule;
-        append(inside.back(), rule);
-      }
+      if (!rule.empty()) rule += ' ';
+      rule += text;
+      const bool header = chain->empty() && (text.starts_with("type ") || text.starts_with("policy ") ||
+                                             text.starts_with("comment ") || text.starts_with("flags "));
+      if (line.handle) chain->emplace_back(*line.handle, rule);
       if (line.handle || header) rule.clear();
     }
   }
-  return listed;
+  return chains;
 }
 
 bool same_handles(const Chain& chain, const Listed& listed) {
@@ -131,14 +99,8 @@ void add_text(Ruleset& ruleset, std::string_view listing) {
   const auto listed = parse(listing);
   for (Table& table : ruleset.tables) {
     for (Chain& chain : table.chains) {
-      const auto it = listed.chains.find({table.handle, chain.handle});
-      if (it == listed.chains.end()) {
-        for (Rule& rule : chain.rules)
-          if (const auto inner = listed.inner.find({table.handle, rule.handle}); inner != listed.inner.end())
-            rule.text = inner->second;
-        continue;
-      }
-      if (!same_handles(chain, it->second)) continue;
+      const auto it = listed.find({table.handle, chain.handle});
+      if (it == listed.end() || !same_handles(chain, it->second)) continue;
       for (std::size_t i = 0; i < chain.rules.size(); ++i) chain.rules[i].text = it->second[i].second;
     }
   }

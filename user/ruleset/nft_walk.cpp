@@ -271,12 +271,13 @@ class Follower {
     out_.steps.push_back(std::move(step));
   }
 
-  static void describe_rule(Step& step, const Rule& rule, bool tied) {
+  void describe_rule(Step& step, const Rule& rule, bool tied) const {
     if (tied)
       step.rule = rule.number;
     else
-      step.missing =
-          "the ruleset has changed since: the rule's handle is certain, its number at the time is not known";
+      step.missing = std::string(evidence_.just_changed ? "the ruleset was just being changed"
+                                                        : "the ruleset has changed since") +
+                     ": the rule's handle is certain, its number at the time is not known";
     step.text = rule.text;
     step.comment = rule.comment;
     step.target = rule.target;

@@ -30,8 +30,9 @@ struct Evidence {
   std::vector<const Ruleset*> others;
   const Watched* watched = nullptr;
   const LeftOut* left_out = nullptr;
-  bool read_since = false;  // one of them was read after the walk
-  std::string failure;      // why the last reading failed, if it did
+  bool just_changed = false;  // so shortly before the walk that it may have gone through the one before
+  bool read_since = false;    // one of them was read after the walk
+  std::string failure;        // why the last reading failed, if it did
 };
 
 // `walk` must be whole in memory, its n_records records behind it.

@@ -274,8 +274,9 @@ nft::Evidence Resolver::State::nft_evidence(const pt_nft_walk& walk) {
   nft::Evidence evidence;
   evidence.watched = &watched;
   evidence.left_out = &left_out;
+  evidence.just_changed = walk.seen == PT_NFT_SEEN_RECORDS && may_be_older(walk.e.ts_ns, walk.generation);
   const auto tied = [&](const pt_generation& now) -> const nft::Ruleset* {
-    if (walk.seen == PT_NFT_SEEN_RECORDS && may_be_older(walk.e.ts_ns, walk.generation)) return nullptr;
+    if (evidence.just_changed) return nullptr;
     for (const Reading<nft::Ruleset>& reading : kept.readings)
       if (is_tied(reading.when, walk.e.ts_ns, walk.generation, now)) return &reading.ruleset;
     return nullptr;

@@ -47,9 +47,12 @@ Match compare(const pt_trace_log& record, const Step* step) {
   return type == "return" ? Match::end_of_chain : Match::different;
 }
 
-// A TRACE rule sets the mark, and is not recorded itself unless an earlier one did.
+// The first TRACE rule sets the mark, if it wasn't set, and is not recorded itself.
 bool may_begin_at(const std::vector<Step>& steps, std::size_t first) {
-  return first == 0 || steps[first - 1].target == "TRACE";
+  const auto is_trace = [](const Step& step) { return step.target == "TRACE"; };
+  return first == 0 ||
+         (is_trace(steps[first - 1]) &&
+          std::none_of(steps.begin(), steps.begin() + static_cast<std::ptrdiff_t>(first - 1), is_trace));
 }
 
 // Each record fits a step; some steps have none.
@@ -129,7 +132,10 @@ void TraceWitness::watch_rate(std::uint64_t ts_ns) {
 void TraceWitness::add(const pt_trace_log& record) {
   note("a TRACE rule was hit: the kernel's own records are compared with what is shown here");
   watch_rate(record.e.ts_ns);
-  if (records_.size() == most_records) records_.pop_front();
+  if (records_.size() == most_records) {
+    forgotten_ns_ = std::max<std::uint64_t>(forgotten_ns_, records_.front().e.ts_ns);
+    records_.pop_front();
+  }
   records_.push_back(record);
 }
 
@@ -158,7 +164,8 @@ void TraceWitness::check(const pt_legacy_walk& walk, WalkObservation& seen) {
     return;
   }
   // What is not among them may have been lost on its way here.
-  if (lost_ && lost_() != 0 && is_part(records, seen.steps)) return;
+  const bool lost = walk.e.ts_ns <= forgotten_ns_ || (lost_ && lost_(walk.e.ts_ns, walk.end_ns));
+  if (lost && is_part(records, seen.steps)) return;
   ++disagreed_;
   Step step;
   step.kind = StepKind::rule;

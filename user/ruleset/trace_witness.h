@@ -22,8 +22,10 @@ namespace pathtrace {
 
 class TraceWitness {
  public:
-  // `lost`: how many records were lost since the start; asked where some seem to be missing.
-  explicit TraceWitness(std::function<std::uint64_t()> lost = {}) : lost_(std::move(lost)) {}
+  // `lost`: whether records may have been lost in [begin_ns, end_ns] of CLOCK_MONOTONIC; asked where some
+  // seem to be missing.
+  using Lost = std::function<bool(std::uint64_t begin_ns, std::uint64_t end_ns)>;
+  explicit TraceWitness(Lost lost = {}) : lost_(std::move(lost)) {}
   void add(const pt_trace_log& record);
   // Compares the kernel's records of this walk, if there are any, with `seen`, and takes the rules out
   // of `seen` where they disagree.
@@ -43,7 +45,8 @@ class TraceWitness {
   // The same text only once.
   void note(const std::string& text);
 
-  std::function<std::uint64_t()> lost_;
+  Lost lost_;
+  std::uint64_t forgotten_ns_ = 0;    // the newest record that was let go of for want of room
   std::deque<pt_trace_log> records_;  // newest last
   std::uint64_t agreed_ = 0;
   std::uint64_t disagreed_ = 0;

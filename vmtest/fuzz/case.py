@@ -16,7 +16,7 @@ LARGE_EACH = 10
 # It begins to once it has read the table, for which the first packet gives the occasion.
 READ_PAUSE_MS = 400
 # So long after a change no walk of an nftables ruleset can have begun before it.
-SETTLED_MS = 12
+SETTLED_MS = 35
 # Between two flows while rulesets are replaced, so that they meet all of them.
 CHURN_PAUSE_MS = 80
 
