@@ -77,7 +77,8 @@ class Configuration:
 SETS = {
     "ci": (
         Configuration("legacy", "6.1-smp2", load=True, share=45),
-        Configuration("legacy", "6.12", share=50, first=100_000),
+        Configuration("legacy", "6.12", share=44, first=100_000),
+        Configuration("legacy", "latest", share=6, first=400_000),
         Configuration("legacy", "6.12-smp2", churn=True, share=5, first=200_000),
         Configuration("nftables", "latest", boot="init_on_alloc=0", share=40),
         Configuration("nftables", "6.1-smp2", load=True, share=25, first=100_000),

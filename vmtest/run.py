@@ -37,13 +37,13 @@ ROOT = Path(__file__).resolve().parent.parent
 # of any other scenario are dealt out (`dealt`): each backend and each kernel is seen, but not each with each; with --brief, each backend.
 ALL = dict.fromkeys((*scenario.BACKENDS, "none"), scenario.FAMILIES)
 ONE = dict.fromkeys(ALL, ("ipv4",))
-MATRIX = {"6.1": ALL, "6.12": ALL, "latest": ONE | {"nftables": scenario.FAMILIES}, "6.1-smp2": ONE}
+MATRIX = {"6.1": ALL, "6.12": ALL, "latest": ONE | {"nftables": scenario.FAMILIES, "iptables-legacy": ()}, "6.1-smp2": ONE}
 # For a boot, and between two signs of life of a guest; a variant's own bound is in guest/variants.sh.
 SECONDS_A_VARIANT = 60
 SILENCE = 200
 # Many enough that the boot itself counts little, few enough that the processors have something to do until the end.
 VARIANTS_A_BOOT = 24
-# Kernels that may be without iptables-legacy. Another one that lacks it lost its modules on the way.
+# Kernels without iptables-legacy. Another one that lacks it lost its modules on the way.
 WITHOUT_LEGACY = ("latest",)
 
 
