@@ -203,6 +203,32 @@ TEST(NftWalk, ARuleThatWasNotReadIsNotSaidToBeGone) {
       "rule handle 18 could not be resolved: the ruleset was not read since (network namespace 7 is gone)");
 }
 
+// Which of two rulesets it went through is not known, unless one of its rules is in one of them only.
+TEST(NftWalk, RightAfterAChange) {
+  const Ruleset more = walked();
+  Ruleset fewer = walked();
+  std::vector<Rule>& in = fewer.tables[0].chains[2].rules;
+  in = {rule(16, 1), rule(17, 3)};
+  const auto step = [](const Ruleset& now, const Ruleset& before, std::uint64_t handle) {
+    Evidence evidence{&now, {&before}};
+    evidence.just_changed = true;
+    evidence.before = &before;
+    return observe(Event({on(handle, kDrop)}).walk(), evidence).steps.at(0);
+  };
+  for (const bool inserted : {true, false}) {
+    const Step only_one = inserted ? step(more, fewer, 15) : step(fewer, more, 15);
+    EXPECT_EQ(only_one.rule, 1);
+    EXPECT_EQ(only_one.missing, std::nullopt);
+  }
+  const Step moved = step(more, fewer, 16);
+  EXPECT_EQ(moved.rule, std::nullopt);
+  EXPECT_EQ(moved.text, "text 16");
+  EXPECT_EQ(moved.missing,
+            "the ruleset was just being changed: the rule's handle is certain, its number at the time is not "
+            "known");
+  EXPECT_EQ(step(more, fewer, 17).rule, 3);
+}
+
 TEST(NftWalk, AnotherTableWithTheSameNameIsNotTheTable) {
   Ruleset ruleset = walked();
   ruleset.tables[0].handle = 8;  // deleted and made again

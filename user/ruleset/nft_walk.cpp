@@ -252,8 +252,9 @@ class Follower {
       return;
     }
     step.handle = record.rule;
-    bool found = false;
+    bool found = evidence_.before != nullptr && around_a_change(step, record);
     for (const Ruleset* ruleset : rulesets_) {
+      if (found) break;
       const Place place = look_up(*ruleset, walk_.table, chain_, record.rule);
       if (place.chain != nullptr && !step.chain) step.chain = place.chain->name;
       if (place.rule == nullptr) continue;
@@ -269,6 +270,18 @@ class Follower {
     step.path = known_path();
     here_ = {step.chain.value_or(""), step.rule.value_or(0)};
     out_.steps.push_back(std::move(step));
+  }
+
+  // A rule that only one of the two rulesets has tells which of them the packet went through.
+  bool around_a_change(Step& step, const pt_nft_record& record) const {
+    const Place now = look_up(*evidence_.tied, walk_.table, chain_, record.rule);
+    const Place old = look_up(*evidence_.before, walk_.table, chain_, record.rule);
+    const Place& place = now.rule != nullptr ? now : old;
+    if (place.rule == nullptr) return false;
+    const bool both = now.rule != nullptr && old.rule != nullptr;
+    step.chain = place.chain->name;
+    describe_rule(step, *place.rule, !both || now.rule->number == old.rule->number);
+    return true;
   }
 
   void describe_rule(Step& step, const Rule& rule, bool tied) const {

@@ -30,9 +30,12 @@ struct Evidence {
   std::vector<const Ruleset*> others;
   const Watched* watched = nullptr;
   const LeftOut* left_out = nullptr;
-  bool just_changed = false;  // so shortly before the walk that it may have gone through the one before
-  bool read_since = false;    // one of them was read after the walk
-  std::string failure;        // why the last reading failed, if it did
+  // Where a change came so shortly before the walk that it may have gone through the ruleset before: that
+  // one, if it is known. What both have under one number has that number.
+  bool just_changed = false;
+  const Ruleset* before = nullptr;
+  bool read_since = false;  // one of them was read after the walk
+  std::string failure;      // why the last reading failed, if it did
 };
 
 // `walk` must be whole in memory, its n_records records behind it.

@@ -276,7 +276,6 @@ nft::Evidence Resolver::State::nft_evidence(const pt_nft_walk& walk) {
   evidence.left_out = &left_out;
   evidence.just_changed = walk.seen == PT_NFT_SEEN_RECORDS && may_be_older(walk.e.ts_ns, walk.generation);
   const auto tied = [&](const pt_generation& now) -> const nft::Ruleset* {
-    if (evidence.just_changed) return nullptr;
     for (const Reading<nft::Ruleset>& reading : kept.readings)
       if (is_tied(reading.when, walk.e.ts_ns, walk.generation, now)) return &reading.ruleset;
     return nullptr;
@@ -285,6 +284,13 @@ nft::Evidence Resolver::State::nft_evidence(const pt_nft_walk& walk) {
   evidence.tied = tied(now);
   if (evidence.tied == nullptr && worth_reading(kept, now) && read_nft(kept, walk.e.netns))
     evidence.tied = tied(generations.nftables(walk.e.netns));
+  if (evidence.just_changed) {
+    for (const Reading<nft::Ruleset>& reading : kept.readings)
+      if (reading.when.number == walk.generation.number - 1) evidence.before = &reading.ruleset;
+    // Not read: then it is taken to be the one after the change, which it nearly always is.
+    if (evidence.tied == nullptr) evidence.before = nullptr;
+    evidence.just_changed = evidence.before != nullptr;
+  }
   for (const Reading<nft::Ruleset>& reading : kept.readings)
     if (&reading.ruleset != evidence.tied) evidence.others.push_back(&reading.ruleset);
   evidence.read_since = !kept.readings.empty() && kept.readings.front().when.begin_ns > walk.end_ns;
